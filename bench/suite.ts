@@ -1,0 +1,26 @@
+/** What a benchmark file exports. `npm run bench` runs every suite with its contenders interleaved in one process. */
+
+export interface Contender {
+  /** `ostiary`, or the peer with its configuration in a few words. */
+  name: string
+  /** Operations that one call of `run` performs: enough that a call takes some 50 µs or more. */
+  operations: number
+  run(): void | Promise<void>
+}
+
+/** One comparison: the first contender is Ostiary's, the others are peers or Ostiary in another situation. */
+export interface Row {
+  name: string
+  contenders: [Contender, ...Contender[]]
+  /** What the design asks for: the peer's time over Ostiary's. Below 1 it is a bound on how much slower Ostiary may be. */
+  targets?: { peer: string; ratio: number }[]
+  /** Figures that are no times: bytes a key, bytes encoded. */
+  figures?: Record<string, number>
+  /** Undoes what the row set up. */
+  close?(): void | Promise<void>
+}
+
+export interface Suite {
+  name: string
+  rows(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
+}

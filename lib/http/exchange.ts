@@ -1,0 +1,293 @@
+/** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { ClientAddress } from './client-address.ts'
+import { type Connection, connectionOf, connectionOfSocket } from './connection.ts'
+import { type PendingHeaders, type WriteHead, writeHeadWith } from './head.ts'
+import { defaultReporter, type Reporter } from './reporter.ts'
+
+/** Who a caller is, as far as other stages care. `auth/user.ts` implements it. */
+export interface Identity {
+  readonly id: string
+  /** `user:<id>` or `client:<client id>`: one caller, one key, unique over all configured issuers. */
+  readonly key: string
+  readonly name: string | null
+  readonly email: string | null
+  readonly kind: 'machine' | 'human' | 'unknown'
+  readonly isM2M: boolean
+  readonly clientId: string | null
+  readonly scopes: readonly string[]
+}
+
+/** Who refused a request, and the true reason, which the client is not always told. */
+export interface Denial {
+  readonly stage: string
+  readonly reason: string
+}
+
+export type Outcome = 'pending' | 'completed' | 'aborted' | 'failed'
+export type ExchangeListener = (exchange: Exchange) => void
+
+/** What the first stage that sees a request fixes for its exchange. */
+export interface ExchangeContext {
+  readonly clientAddress: ClientAddress
+  readonly reporter: Reporter
+}
+
+const kExchange = Symbol('ostiary.exchange')
+type Bearing = { [kExchange]?: Exchange }
+
+const defaultContext: ExchangeContext = { clientAddress: new ClientAddress(), reporter: defaultReporter }
+
+export class Exchange {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** ms, monotonic. */
+  readonly startedAt: number
+  /** The request path without the query, as received: never decoded, and not what a mount made of it. */
+  readonly path: string
+  readonly connection: Connection
+  user: Identity | undefined = undefined
+  authMethod: 'jwt' | 'api_token' | undefined = undefined
+  /** The verified token's `jti`. */
+  tokenId: string | undefined = undefined
+  /** The status that went out; 0 until the head is written. */
+  statusCode = 0
+  /** ms, monotonic; 0 until the head is written. */
+  headAt = 0
+  /** ms, monotonic; 0 until the end. */
+  endedAt = 0
+  outcome: Outcome = 'pending'
+  denial: Denial | undefined = undefined
+  /** What the handler threw, if it did. */
+  error: unknown = undefined
+  /** The next older exchange of the same connection that has not ended. */
+  olderOpen: Exchange | undefined = undefined
+
+  #context: ExchangeContext
+  #writeHead: WriteHead
+  #pendingHeaders: PendingHeaders | undefined = undefined
+  #headListeners: ExchangeListener[] | undefined = undefined
+  #endListeners: ExchangeListener[] = []
+  #state: Record<string, unknown> | undefined = undefined
+  #abort: AbortController | undefined = undefined
+  #passed: unknown[] | undefined = undefined
+
+  /** Made by `openExchange` alone. */
+  constructor(req: IncomingMessage, res: ServerResponse, context: ExchangeContext) {
+    this.startedAt = performance.now()
+    this.req = req
+    this.res = res
+    this.path = pathOf(req)
+    this.#context = context
+    this.connection = connectionOf(req, onSocketClose)
+    this.olderOpen = this.connection.newestOpen
+    this.connection.newestOpen = this
+    this.#writeHead = res.writeHead as unknown as WriteHead
+    ;(req as Bearing)[kExchange] = this
+    ;(res as Bearing)[kExchange] = this
+    res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
+    res.on('finish', onFinish)
+    res.on('close', onClose)
+  }
+
+  /** The client's address after trusted proxies, in its canonical spelling; undefined on Unix sockets. */
+  get clientAddress(): string | undefined {
+    return this.connection.address(this.#context.clientAddress, this.req)
+  }
+
+  /** One key for every spelling of the client's address; undefined where there is none: never a shared key. */
+  get clientAddressKey(): string | undefined {
+    return this.connection.addressKey(this.#context.clientAddress, this.req)
+  }
+
+  /** Where to count and tell what went wrong beside the request. */
+  get reporter(): Reporter {
+    return this.#context.reporter
+  }
+
+  /** ms from the first sight of the request to its end; 0 until then. */
+  get durationMs(): number {
+    return this.endedAt === 0 ? 0 : this.endedAt - this.startedAt
+  }
+
+  /** The user's own bag. */
+  get state(): Record<string, unknown> {
+    this.#state ??= {}
+    return this.#state
+  }
+
+  /** Fires when the client is gone before the response was complete. Costs nothing until someone asks. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      if (this.outcome === 'aborted' || this.outcome === 'failed') this.#abort.abort()
+    }
+    return this.#abort.signal
+  }
+
+  /** Runs `listener` once, just before the head is written; it may still call `setHeader`. */
+  onHead(listener: ExchangeListener): void {
+    if (this.#headListeners === undefined) this.#headListeners = [listener]
+    else this.#headListeners.push(listener)
+  }
+
+  /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
+  onEnd(listener: ExchangeListener): void {
+    if (this.outcome === 'pending') this.#endListeners.push(listener)
+    else this.#call(listener)
+  }
+
+  /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
+  setHeader(name: string, value: string): void {
+    if (this.#pendingHeaders === undefined) {
+      this.#pendingHeaders = [name, value]
+      return
+    }
+    const at = this.#pendingHeaders.indexOf(name)
+    if (at === -1) this.#pendingHeaders.push(name, value)
+    else this.#pendingHeaders[at + 1] = value
+  }
+
+  /** The pending header of this exact name, if any. */
+  getHeader(name: string): string | undefined {
+    const at = this.#pendingHeaders === undefined ? -1 : this.#pendingHeaders.indexOf(name)
+    return at === -1 ? undefined : this.#pendingHeaders?.[at + 1]
+  }
+
+  /** True the first time it is asked for `owner`: what is mounted twice runs once. */
+  enterOnce(owner: unknown): boolean {
+    if (this.#passed === undefined) this.#passed = [owner]
+    else if (this.#passed.includes(owner)) return false
+    else this.#passed.push(owner)
+    return true
+  }
+
+  /** @internal The body of the `writeHead` hook. */
+  writeHead(args: ArrayLike<unknown>): ServerResponse {
+    if (this.headAt !== 0) return this.#writeHead.apply(this.res, args as unknown[])
+    if (this.#headListeners !== undefined) {
+      const listeners = this.#headListeners
+      this.#headListeners = undefined
+      for (const listener of listeners) this.#call(listener)
+    }
+    const returned =
+      this.#pendingHeaders === undefined
+        ? this.#writeHead.apply(this.res, args as unknown[])
+        : writeHeadWith(this.res, this.#writeHead, args, this.#pendingHeaders)
+    // After the real call: it may have thrown, or have coerced the status.
+    if (this.res.statusCode >= 200) {
+      this.statusCode = this.res.statusCode
+      this.headAt = performance.now()
+    }
+    return returned
+  }
+
+  /** @internal Ends the exchange, once. `finished`: the response said `finish`. */
+  end(finished: boolean): void {
+    if (this.outcome !== 'pending') return
+    this.endedAt = performance.now()
+    this.#readBypassedStatus()
+    this.outcome = finished && wasDelivered(this) ? 'completed' : this.#endedByServer() ? 'failed' : 'aborted'
+    this.#unlink()
+    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    const listeners = this.#endListeners
+    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+  }
+
+  #call(listener: ExchangeListener): void {
+    try {
+      listener(this)
+    } catch (error) {
+      this.#context.reporter.report('exchange_listener', error)
+    }
+  }
+
+  /** A head that went out past the hook: http/2 `stream.respond()`, or a call through the prototype. */
+  #readBypassedStatus(): void {
+    const stream = streamOf(this.req)
+    const sent = stream?.sentHeaders?.[':status']
+    if (sent !== undefined) this.statusCode = sent
+    else if (this.statusCode === 0 && stream === undefined && this.res.headersSent)
+      this.statusCode = this.res.statusCode
+  }
+
+  #endedByServer(): boolean {
+    return this.error !== undefined || (this.res.errored !== null && this.res.errored !== undefined)
+  }
+
+  #unlink(): void {
+    const { connection } = this
+    if (connection.newestOpen === this) {
+      connection.newestOpen = this.olderOpen
+    } else {
+      let newer = connection.newestOpen
+      while (newer !== undefined && newer.olderOpen !== this) newer = newer.olderOpen
+      if (newer !== undefined) newer.olderOpen = this.olderOpen
+    }
+    this.olderOpen = undefined
+  }
+}
+
+/** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
+export function openExchange(req: IncomingMessage, res: ServerResponse, context?: ExchangeContext): Exchange {
+  return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
+}
+
+/**
+ * The exchange of a request that an Ostiary middleware has seen.
+ * @throws Error when none has
+ */
+export function exchangeOf(req: IncomingMessage): Exchange {
+  const exchange = (req as Bearing)[kExchange]
+  if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
+  return exchange
+}
+
+function hookedWriteHead(this: ServerResponse): ServerResponse {
+  // `arguments`, not a rest parameter: it would allocate, and the arguments pass through untouched.
+  return ((this as Bearing)[kExchange] as Exchange).writeHead(arguments)
+}
+
+function onFinish(this: ServerResponse): void {
+  ;(this as Bearing)[kExchange]?.end(true)
+}
+
+function onClose(this: ServerResponse): void {
+  ;(this as Bearing)[kExchange]?.end(false)
+}
+
+/** The socket's close ends what got no event of its own: pipelined requests on Node 20. */
+function onSocketClose(this: Socket): void {
+  const connection = connectionOfSocket(this)
+  while (connection?.newestOpen !== undefined) connection.newestOpen.end(false)
+}
+
+interface Http2Stream {
+  sentHeaders?: Record<string, number>
+  aborted: boolean
+  rstCode: number
+}
+
+function streamOf(req: IncomingMessage): Http2Stream | undefined {
+  return req.httpVersionMajor < 2 ? undefined : (req as unknown as { stream?: Http2Stream }).stream
+}
+
+function wasDelivered({ req, res }: Exchange): boolean {
+  if (!res.writableFinished || req.aborted) return false
+  const stream = streamOf(req)
+  // A socket that is gone by the time of `finish` took the rest of the body with it.
+  return stream === undefined ? !req.socket.destroyed : !stream.aborted && stream.rstCode === 0
+}
+
+function pathOf(req: IncomingMessage): string {
+  const url = (req as { originalUrl?: string }).originalUrl ?? req.url ?? ''
+  const query = url.indexOf('?')
+  const target = query === -1 ? url : url.slice(0, query)
+  if (target.charCodeAt(0) === 0x2f || target === '*') return target
+  // Absolute form (RFC 9112, section 3.2.2): the authority may hold a password, and is not the path.
+  const authority = target.indexOf('://')
+  if (authority === -1) return target === '' ? '/' : target
+  const slash = target.indexOf('/', authority + 3)
+  return slash === -1 ? '/' : target.slice(slash)
+}

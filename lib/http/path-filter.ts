@@ -1,0 +1,55 @@
+/** Which paths a stage skips. */
+
+export interface PathFilterOptions {
+  /** Paths that match as a whole. */
+  exact?: readonly string[]
+  /** Beginnings of paths, each ending in a slash. */
+  prefix?: readonly string[]
+}
+
+/** Health checks, metrics and static files: what the stages skip unless told otherwise. */
+export const defaultSkip: Required<PathFilterOptions> = {
+  exact: ['/health', '/healthz', '/ready', '/metrics'],
+  prefix: ['/static/']
+}
+
+/**
+ * Anything that a handler, a router or `new URL` could read as another path: dot segments, an encoded dot, slash,
+ * backslash, percent or control, doubled slashes, backslashes, path parameters, fragments, and what is not printable ASCII.
+ */
+const ambiguous = /\/\.{1,2}(?:[/;]|$)|%(?:2e|2f|5c|25|[01][0-9a-f]|7f)|\/\/|[\\;#]|[^!-~]/i
+
+/**
+ * Decides on the path as received, and never matches one that could mean another path further on.
+ * @throws TypeError when an entry does not start with a slash, or a prefix does not end in one.
+ */
+export class PathFilter {
+  readonly #exact: ReadonlySet<string>
+  readonly #prefix: readonly string[]
+
+  constructor(options: PathFilterOptions) {
+    const { exact = [], prefix = [] } = options
+    for (const path of exact) check('exact', path, /^\//, 'start with a slash')
+    for (const path of prefix) check('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
+    this.#exact = new Set(exact)
+    this.#prefix = [...prefix]
+  }
+
+  /** @param path the request path without the query, as received */
+  matches(path: string): boolean {
+    if (this.#exact.has(path)) return !ambiguous.test(path)
+    for (const prefix of this.#prefix) {
+      if (path.startsWith(prefix)) return !ambiguous.test(path)
+    }
+    return false
+  }
+}
+
+function check(option: string, path: unknown, pattern: RegExp, rule: string): void {
+  if (typeof path !== 'string' || !pattern.test(path)) {
+    throw new TypeError(`PathFilter: ${option} entries must ${rule}, got ${JSON.stringify(path)}`)
+  }
+  if (ambiguous.test(path)) {
+    throw new TypeError(`PathFilter: ${option} entries must have one reading, got ${JSON.stringify(path)}`)
+  }
+}

@@ -1,0 +1,118 @@
+/** Error answers: RFC 9457 bodies on heads that no cache keeps. */
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Exchange } from './exchange.ts'
+
+/** A problem detail (RFC 9457, section 3.1). Members go to the client as they are: nothing secret, nothing from the request. */
+export interface Problem {
+  status: number
+  /** A URI. Default `about:blank`: the title is the reason phrase. */
+  type?: string
+  title?: string
+  detail?: string
+  /** Further members of the body. */
+  extensions?: Readonly<Record<string, unknown>>
+  /** Further headers, such as `WWW-Authenticate` and `Retry-After`. */
+  headers?: Readonly<Record<string, string>>
+}
+
+/** How much of a request body is read, and for how long, after its request was refused. */
+const drainBytes = 262_144
+const drainMs = 1_000
+/** A body declared no longer than this is left to core, which drains it and keeps the connection. */
+const keepAliveBytes = 65_536
+
+/**
+ * Refuses a request: remembers who and why, answers with a problem, and is false, as a stage that answered.
+ * @param reason the true reason, for audit and metrics; a stable snake_case name
+ */
+export function refuse(exchange: Exchange, stage: string, reason: string, problem: Problem): false {
+  exchange.denial = { stage, reason }
+  answerProblem(exchange, problem)
+  return false
+}
+
+/** Answers with a problem; when the head is already out the connection is destroyed, not corrupted. */
+export function answerProblem(exchange: Exchange, problem: Problem): void {
+  const { req, res } = exchange
+  if (res.headersSent) {
+    if (!res.writableEnded) res.destroy()
+    return
+  }
+  if (res.destroyed) return
+  for (const name of res.getHeaderNames()) {
+    if (name.startsWith('content-') || name === 'etag' || name === 'last-modified') res.removeHeader(name)
+  }
+  const body = JSON.stringify({
+    type: problem.type ?? 'about:blank',
+    title: problem.title ?? STATUS_CODES[problem.status],
+    status: problem.status,
+    detail: problem.detail,
+    ...problem.extensions
+  })
+  const headers: Record<string, string | number> = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    ...problem.headers
+  }
+  if (req.httpVersionMajor > 1) {
+    answerOnStream(res, problem.status, headers, body)
+  } else if (bodyStillArrives(req)) {
+    headers['Connection'] = 'close'
+    res.writeHead(problem.status, headers)
+    // The whole answer goes out now; the end, and with it the close, waits until the client had a chance to read it.
+    if (req.method === 'HEAD') res.flushHeaders()
+    else res.write(body)
+    drain(req, res)
+  } else {
+    res.writeHead(problem.status, headers)
+    res.end(body)
+  }
+}
+
+function bodyStillArrives(req: IncomingMessage): boolean {
+  if (req.complete) return false
+  return (
+    req.headers['transfer-encoding'] !== undefined ||
+    Number(req.headers['content-length'] ?? 0) > keepAliveBytes
+  )
+}
+
+/** Reads on for a bounded while: closing a socket with unread input resets it, and the client may lose the answer. */
+function drain(req: IncomingMessage, res: ServerResponse): void {
+  let left = drainBytes
+  const timer = setTimeout(finish, drainMs).unref()
+  req.on('data', onData)
+  req.on('end', finish)
+  req.on('close', finish)
+  req.resume()
+
+  function onData(chunk: Buffer): void {
+    left -= chunk.length
+    if (left <= 0) finish()
+  }
+
+  function finish(): void {
+    clearTimeout(timer)
+    req.off('data', onData)
+    req.off('end', finish)
+    req.off('close', finish)
+    req.pause()
+    if (!res.writableEnded) res.end()
+  }
+}
+
+/** RFC 9113, section 8.1: a server that needs no more of the request resets its stream with NO_ERROR after the answer. */
+function answerOnStream(
+  res: ServerResponse,
+  status: number,
+  headers: Record<string, string | number>,
+  body: string
+): void {
+  const { stream } = res as unknown as { stream: { close(code: number): void; readableEnded: boolean } }
+  res.once('finish', () => {
+    if (!stream.readableEnded) stream.close(0)
+  })
+  res.writeHead(status, headers)
+  res.end(body)
+}
