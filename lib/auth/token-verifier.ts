@@ -5,12 +5,12 @@ import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
-import { checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
+import { type CallerIdentity, checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
 import { keysUnavailable, Refusal, refusals, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
-import { judgeHeader } from './token-header.ts'
+import { TokenHeaders } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
 import {
@@ -58,6 +58,8 @@ export type Verdict = VerifiedToken | Refusal
 interface Trusted {
   readonly trust: TrustedIssuer
   readonly identity: IdentityOptions
+  /** The identity may be worked out before the signature is verified: there is no rule of the application in it. */
+  readonly foresees: boolean
 }
 
 /**
@@ -69,7 +71,7 @@ export class TokenVerifier {
   readonly clock: Clock
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
-  readonly #algorithms: ReadonlySet<string>
+  readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #refused: RefusedTokens
   readonly #flights = new Map<string, Promise<Verdict>>()
@@ -92,7 +94,7 @@ export class TokenVerifier {
       this.#trust(trust, { ...issuer, issuerInKey: issuer.issuerInKey ?? listed.length > 1 })
     }
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
-    this.#algorithms = new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms]))
+    this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
       if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
     }
@@ -167,7 +169,7 @@ export class TokenVerifier {
       if (this.#trusted.has(name)) {
         throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
       }
-      this.#trusted.set(name, { trust, identity })
+      this.#trusted.set(name, { trust, identity, foresees: typeof identity.m2m !== 'function' })
     }
   }
 
@@ -175,11 +177,9 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
-    const token = parseCompactToken(text)
+    const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
-    const refusal = judgeHeader(header, this.#algorithms)
-    if (refusal !== undefined) return refusal
     // By the exact string: a list, a missing issuer or another spelling finds nothing.
     const trusted = this.#trusted.get(claims.iss as string)
     if (trusted === undefined) return refusals.issuer
@@ -194,7 +194,7 @@ export class TokenVerifier {
     }
     const keys = this.#keysFor(token, trusted.trust)
     if (keys instanceof Refusal) return keys
-    const flight = this.#verifyWith(keys, token, trusted).finally(() => this.#flights.delete(token.text))
+    const flight = this.#verifyWith(keys, token, trusted)
     this.#flights.set(token.text, flight)
     return flight
   }
@@ -213,47 +213,39 @@ export class TokenVerifier {
   async #verifyWith(
     coming: readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal>,
     token: CompactToken,
-    { trust, identity }: Trusted
+    trusted: Trusted
   ): Promise<Verdict> {
-    const keys = coming instanceof Promise ? await coming : coming
-    if (keys instanceof Refusal) return keys
-    const verifiedBy = await this.#signedBy(keys, token)
-    if (verifiedBy === undefined) {
-      this.#refused.add(token.text, refusals.signature, keys, this.clock.monotonic())
-      return refusals.signature
-    }
-    // It may have been withdrawn while its signature was verified.
-    if (!verifiedBy.current) return refusals.unknownKey
-    return this.#admit(token, verifiedBy, trust, identity)
-  }
-
-  async #signedBy(
-    keys: readonly VerificationKey[],
-    { text, header }: CompactToken
-  ): Promise<VerificationKey | undefined> {
-    for (const candidate of keys) {
-      const imported = candidate.for(header.alg as string)
-      const key: CryptoKey = imported instanceof Promise ? await imported : imported
-      this.#signatures++
-      try {
-        await compactVerify(text, key)
-        return candidate
-      } catch {
-        // Not this key's signature. What else jose could say, the checks before have said.
+    const { text, header } = token
+    try {
+      const keys = coming instanceof Promise ? await coming : coming
+      if (keys instanceof Refusal) return keys
+      for (const candidate of keys) {
+        const imported = candidate.for(header.alg as string)
+        const key = imported instanceof Promise ? await imported : imported
+        this.#signatures++
+        const signed = isSignedWith(text, key)
+        // Another thread checks the signature; meanwhile this one works out who the caller would be.
+        const claimed = trusted.foresees ? identityOf(token.claims, header, trusted.identity) : undefined
+        if (await signed) return this.#admit(token, candidate, trusted, claimed)
       }
+      this.#refused.add(text, refusals.signature, keys, this.clock.monotonic())
+      return refusals.signature
+    } finally {
+      this.#flights.delete(text)
     }
-    return undefined
   }
 
   #admit(
     { text, header, claims }: CompactToken,
     verifiedBy: VerificationKey,
-    trust: TrustedIssuer,
-    identityOptions: IdentityOptions
+    { trust, identity: identityOptions }: Trusted,
+    claimed: CallerIdentity | undefined
   ): Verdict {
-    if (!freezeClaims(claims) || !freezeClaims(header)) return refusals.tooDeep
+    // It may have been withdrawn while its signature was verified.
+    if (!verifiedBy.current) return refusals.unknownKey
+    if (!freezeClaims(claims)) return refusals.tooDeep
     trust.keys.countUse()
-    const identity = identityOf(claims, header, identityOptions)
+    const identity = claimed ?? identityOf(claims, header, identityOptions)
     const token: VerifiedToken = Object.freeze({
       claims,
       header,
@@ -272,6 +264,16 @@ export class TokenVerifier {
     }
     this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
     return token
+  }
+}
+
+async function isSignedWith(token: string, key: CryptoKey): Promise<boolean> {
+  try {
+    await compactVerify(token, key)
+    return true
+  } catch {
+    // A bad signature: what else jose could find wrong the checks before have found.
+    return false
   }
 }
 
