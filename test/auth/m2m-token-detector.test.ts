@@ -73,7 +73,8 @@ test('damaging one claim of a machine’s token never makes it a person’s', ()
       .map(([id, , , claims, header]) => ({ id, claims, header }))
   ]
   for (const { id, claims, header } of machines) {
-    for (const name of Object.keys(claims)) {
+    // But for `token_use` an API token is its owner's token.
+    for (const name of Object.keys(claims).filter(claim => claim !== 'token_use')) {
       for (const value of [undefined, null, '', 7, [], {}]) {
         const { kind, reason } = M2MTokenDetector.explain({ ...claims, [name]: value }, header)
         assert.notEqual(kind, 'human', `${id} with ${name}=${JSON.stringify(value)}: ${reason}`)
