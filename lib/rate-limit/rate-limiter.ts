@@ -1,5 +1,4 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
-import { createHash } from 'node:crypto'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { SlidingWindow, type SlidingWindowStats } from './sliding-window.ts'
 import type { Charge } from './stamp-rings.ts'
@@ -20,9 +19,6 @@ export interface RateLimiterOptions {
   clock?: () => number
 }
 
-/** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
-const longestKey = 128
-
 /**
  * Every method answers at once. A window is half open: what is admitted at t counts in (t − W, t], and is free again at
  * exactly t + W. Refusals leave no trace. Memory is bounded by `maxKeys` and what is live; a key with a live stamp is
@@ -31,8 +27,10 @@ const longestKey = 128
 export class RateLimiter implements Limiter {
   readonly maxRequests: number
   readonly windowMs: number
-  readonly #window: SlidingWindow
-  readonly #clock: () => number
+  /** @internal */
+  readonly window: SlidingWindow
+  /** ms, monotonic. */
+  readonly clock: () => number
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
@@ -53,12 +51,12 @@ export class RateLimiter implements Limiter {
     }
     this.maxRequests = maxRequests
     this.windowMs = windowMs
-    this.#window = new SlidingWindow({ limit: maxRequests, windowMs, resolutionMs, maxKeys })
-    this.#clock = options.clock ?? monotonic
+    this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
+    this.clock = options.clock ?? monotonic
   }
 
   get stats(): SlidingWindowStats {
-    return this.#window.stats
+    return this.window.stats
   }
 
   /**
@@ -67,17 +65,20 @@ export class RateLimiter implements Limiter {
    * @param now ms, on the limiter's clock
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
-  consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    const key = keyOf(identifier, now)
-    if (cost === 1) return this.#window.consume(key, 1, now)
+  consume(identifier: string, cost = 1, now: number = this.clock()): RateLimitDecision {
+    checkKey(identifier, now)
+    if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
     checkCost(cost)
-    return cost === 0 ? this.#window.peek(key, 0, now) : this.#window.consume(key, cost, now)
+    return cost === 0
+      ? this.window.peek(identifier, this.maxRequests, 0, now)
+      : this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
-  peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
+  peek(identifier: string, cost = 1, now: number = this.clock()): RateLimitDecision {
+    checkKey(identifier, now)
     checkCost(cost)
-    return this.#window.peek(keyOf(identifier, now), cost, now)
+    return this.window.peek(identifier, this.maxRequests, cost, now)
   }
 
   /** Counts one unit and says whether it fitted. */
@@ -92,20 +93,20 @@ export class RateLimiter implements Limiter {
 
   /** Forgets what `identifier` has taken. */
   reset(identifier: string): void {
-    this.#window.reset(keyOf(identifier, 0))
+    checkKey(identifier, 0)
+    this.window.reset(identifier)
   }
 
   /** Forgets all keys. */
   clearAll(): void {
-    this.#window.clear()
+    this.window.clear()
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
-  reserve(identifier: string, cost = 1, now: number = this.#clock()): LocalReservation {
+  reserve(identifier: string, cost = 1, now: number = this.clock()): LocalReservation {
     const decision = this.consume(identifier, cost, now)
-    const charge =
-      decision.allowed && cost > 0 ? this.#window.lastCharge(keyOf(identifier, now), cost) : undefined
-    return new LocalReservation(decision, this.#window, charge)
+    const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
+    return new LocalReservation(decision, this.window, charge)
   }
 }
 
@@ -143,17 +144,13 @@ function checkCost(cost: unknown): void {
   throw new TypeError(`RateLimiter: cost must be a non-negative integer, got ${shown(cost)}`)
 }
 
-/** The key of an identifier. An undefined or not a string would be one shared key; a time that is none would admit all. */
-function keyOf(identifier: string, now: number): string {
+/** An identifier that is no string would be one shared key; a time that is none would admit all. */
+function checkKey(identifier: unknown, now: unknown): void {
   if (typeof identifier !== 'string') {
     throw new TypeError(`RateLimiter: identifier must be a string, got ${shown(identifier)}`)
   }
   if (!Number.isFinite(now))
     throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
-  // Every code unit goes into the digest: as UTF-8, all lone surrogates would be one.
-  return identifier.length <= longestKey
-    ? identifier
-    : `#${createHash('sha512').update(identifier, 'utf16le').digest('hex')}`
 }
 
 /** A value as it stands in an error text. */
