@@ -29,30 +29,18 @@ export class RateLimiter implements Limiter {
   readonly windowMs: number
   /** @internal */
   readonly window: SlidingWindow
-  /** ms, monotonic. */
-  readonly clock: () => number
+  /** @internal */
+  readonly ownClock: (() => number) | undefined
+  readonly #clock: () => number
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
-    const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0 } = options
-    check('maxRequests', maxRequests, 2_147_483_647)
-    check('maxKeys', maxKeys, 16_000_000)
-    if (!Number.isFinite(windowSeconds) || windowSeconds <= 0) {
-      throw new TypeError(`RateLimiter: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
-    }
-    const windowMs = windowSeconds * 1_000
-    if (!Number.isFinite(resolutionMs) || resolutionMs < 0 || resolutionMs > windowMs) {
-      throw new TypeError(
-        `RateLimiter: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
-      )
-    }
-    if (options.clock !== undefined && typeof options.clock !== 'function') {
-      throw new TypeError(`RateLimiter: clock must be a function, got ${shown(options.clock)}`)
-    }
+    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('RateLimiter', options)
     this.maxRequests = maxRequests
     this.windowMs = windowMs
     this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
-    this.clock = options.clock ?? monotonic
+    this.ownClock = options.clock
+    this.#clock = options.clock ?? monotonic
   }
 
   get stats(): SlidingWindowStats {
@@ -65,19 +53,19 @@ export class RateLimiter implements Limiter {
    * @param now ms, on the limiter's clock
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
-  consume(identifier: string, cost = 1, now: number = this.clock()): RateLimitDecision {
+  consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
     checkKey(identifier, now)
     if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
-    checkCost(cost)
+    checkCost('RateLimiter', cost)
     return cost === 0
       ? this.window.peek(identifier, this.maxRequests, 0, now)
       : this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
-  peek(identifier: string, cost = 1, now: number = this.clock()): RateLimitDecision {
+  peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
     checkKey(identifier, now)
-    checkCost(cost)
+    checkCost('RateLimiter', cost)
     return this.window.peek(identifier, this.maxRequests, cost, now)
   }
 
@@ -103,7 +91,7 @@ export class RateLimiter implements Limiter {
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
-  reserve(identifier: string, cost = 1, now: number = this.clock()): LocalReservation {
+  reserve(identifier: string, cost = 1, now: number = this.#clock()): LocalReservation {
     const decision = this.consume(identifier, cost, now)
     const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
     return new LocalReservation(decision, this.window, charge)
@@ -133,15 +121,46 @@ function monotonic(): number {
   return performance.now()
 }
 
-function check(option: string, value: unknown, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return
-  const bound = (value as number) > most ? ` up to ${most}` : ''
-  throw new TypeError(`RateLimiter: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+/** The numbers of a window, with defaults. `owner` begins the error texts. */
+export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
+  const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
+  const windowMs = (windowSeconds as number) * 1_000
+  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
+    throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
+  }
+  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
+    throw new TypeError(
+      `${owner}: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
+    )
+  }
+  if (clock !== undefined && typeof clock !== 'function') {
+    throw new TypeError(`${owner}: clock must be a function, got ${shown(clock)}`)
+  }
+  return {
+    maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
+    windowSeconds,
+    windowMs,
+    resolutionMs,
+    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000),
+    ...(clock === undefined ? {} : { clock })
+  }
 }
 
-function checkCost(cost: unknown): void {
+interface CheckedWindow extends RateLimiterOptions {
+  windowMs: number
+  resolutionMs: number
+  maxKeys: number
+}
+
+function checkCount(owner: string, option: string, value: unknown, most: number): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
+  const bound = (value as number) > most ? ` up to ${most}` : ''
+  throw new TypeError(`${owner}: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+}
+
+export function checkCost(owner: string, cost: unknown): void {
   if (Number.isSafeInteger(cost) && (cost as number) >= 0) return
-  throw new TypeError(`RateLimiter: cost must be a non-negative integer, got ${shown(cost)}`)
+  throw new TypeError(`${owner}: cost must be a non-negative integer, got ${shown(cost)}`)
 }
 
 /** An identifier that is no string would be one shared key; a time that is none would admit all. */
@@ -154,6 +173,6 @@ function checkKey(identifier: unknown, now: unknown): void {
 }
 
 /** A value as it stands in an error text. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }

@@ -88,16 +88,7 @@ export class SlidingWindow {
 
   /** What `consume` would answer; changes nothing. */
   peek(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const key = keyOf(identifier)
-    const slot = this.#slotOf.get(key)
-    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
-    const oldest = this.#list[NEWER]
-    const overflows =
-      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
-    return overflows && this.#overflowSlot !== 0
-      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
-      : this.#rings.peekEmpty(limit, cost)
+    return this.#peekKey(keyOf(identifier), limit, cost, now)
   }
 
   /** The time until the next unit of a key is free; undefined when all are. */
@@ -143,8 +134,20 @@ export class SlidingWindow {
     this.#overflowSlot = 0
   }
 
+  #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const slot = this.#slotOf.get(key)
+    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
+    const oldest = this.#list[NEWER]
+    const overflows =
+      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
+      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
+    return overflows && this.#overflowSlot !== 0
+      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
+      : this.#rings.peekEmpty(limit, cost)
+  }
+
   #consumeFresh(key: string, limit: number, cost: number, now: number): RateLimitDecision {
-    if (cost > limit) return this.peek(key, limit, cost, now)
+    if (cost > limit) return this.#peekKey(key, limit, cost, now)
     const overflowed = this.#overflowKeys.get(key)
     if (overflowed !== undefined && overflowed > now) return this.#consumeOverflow(key, limit, cost, now)
     this.#reclaim(now)
