@@ -83,9 +83,12 @@ export class MetricRegistry {
    * @throws TypeError when a name, label or unit is not valid, or a name is taken
    */
   source<Stats>(read: () => Stats, metrics: readonly StatMetric<Stats>[]): void {
+    if (typeof read !== 'function') {
+      throw new TypeError(`MetricRegistry: a source must be read by a function, got ${String(read)}`)
+    }
     for (const metric of metrics) {
       const labelNames = metric.labels ?? []
-      for (const label of labelNames) checkLabel(metric.name, label)
+      checkStat(metric, labelNames)
       this.#register(
         new StatReader(metric, labelNames, read, this.#maxSamples, dropped => {
           this.#droppedSamples += dropped
@@ -219,11 +222,19 @@ function checked(metric: Metric): Metric {
   return metric
 }
 
-function checkLabel(metric: string, label: string): void {
-  if (typeof label !== 'string' || !labelName.test(label) || label === 'le' || label === 'quantile') {
-    throw new TypeError(
-      `MetricRegistry: labels of ${metric} must be Prometheus label names that are not reserved, got ${JSON.stringify(label)}`
-    )
+function checkStat<Stats>({ name, value }: StatMetric<Stats>, labels: readonly string[]): void {
+  if (typeof value !== 'function') {
+    throw new TypeError(`MetricRegistry: value of ${name} must be a function, got ${String(value)}`)
+  }
+  for (const label of labels) {
+    if (typeof label !== 'string' || !labelName.test(label) || label === 'le' || label === 'quantile') {
+      throw new TypeError(
+        `MetricRegistry: labels of ${name} must be Prometheus label names that are not reserved, got ${JSON.stringify(label)}`
+      )
+    }
+  }
+  if (new Set(labels).size < labels.length) {
+    throw new TypeError(`MetricRegistry: labels of ${name} must differ, got ${JSON.stringify(labels)}`)
   }
 }
 
