@@ -55,17 +55,23 @@ export function metricsEndpoint(
 function guards(auth: MetricsEndpointOptions['auth']): (Stage | Middleware)[] {
   if (auth === false) return []
   if (auth === undefined) return [new ScrapeGuard((_req, exchange) => exchange.user !== undefined)]
-  if (typeof auth === 'object' && 'allow' in auth && typeof auth.allow === 'function') {
-    return [new ScrapeGuard(auth.allow)]
-  }
+  const { allow } = (auth ?? {}) as { allow?: unknown }
+  if (typeof allow === 'function') return [new ScrapeGuard(allow as AllowScrape)]
   const steps: unknown[] = Array.isArray(auth) ? auth : [auth]
   // An empty list would open the endpoint by accident.
   if (steps.length === 0 || !steps.every(step => typeof step === 'function')) {
     throw new TypeError(
-      `metricsEndpoint: auth must be false, middleware, a list of it or { allow }, got ${JSON.stringify(auth)}`
+      `metricsEndpoint: auth must be false, middleware, a list of it or { allow }, got ${shown(auth)}`
     )
   }
   return (steps as Middleware[]).map(step => (step as Partial<StageMiddleware>).stage ?? step)
+}
+
+/** What was given instead, without its content: it may be a secret. */
+function shown(auth: unknown): string {
+  if (Array.isArray(auth)) return auth.length === 0 ? '[]' : 'a list of something else'
+  if (typeof auth === 'string') return 'a string'
+  return typeof auth === 'object' && auth !== null ? 'an object without it' : String(auth)
 }
 
 class ScrapeGuard implements Stage {
