@@ -3,7 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
+import { isGone, type Outcome, outcomeOf, sentStatusOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
+
+export type { Outcome } from './outcome.ts'
 
 /** Who a caller is, as far as other stages care. `auth/user.ts` implements it. */
 export interface Identity {
@@ -24,7 +27,6 @@ export interface Denial {
   readonly reason: string
 }
 
-export type Outcome = 'pending' | 'completed' | 'aborted' | 'failed'
 export type ExchangeListener = (exchange: Exchange) => void
 
 /** What the first stage that sees a request fixes for its exchange. */
@@ -189,7 +191,7 @@ export class Exchange {
         ? this.#writeHead.apply(this.res, args as unknown[])
         : writeHeadWith(this.res, this.#writeHead, args, this.#pendingHeaders)
     // After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone.
-    const status = sentStatusOf(this)
+    const status = sentStatusOf(this.req, this.res)
     if (status >= 200) {
       this.statusCode = status
       this.headAt = performance.now()
@@ -203,10 +205,10 @@ export class Exchange {
     this.endedAt = performance.now()
     // A head that went out past the hook: http/2 `stream.respond()`, or a call through the prototype.
     if (this.statusCode === 0) {
-      const status = sentStatusOf(this)
+      const status = sentStatusOf(this.req, this.res)
       if (status >= 200) this.statusCode = status
     }
-    this.outcome = finished && wasDelivered(this) ? 'completed' : this.#endedByServer() ? 'failed' : 'aborted'
+    this.outcome = outcomeOf(this, finished)
     this.connection.close(this)
     if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
@@ -221,10 +223,6 @@ export class Exchange {
     } catch (error) {
       this.#context.reporter.report('exchange_listener', error)
     }
-  }
-
-  #endedByServer(): boolean {
-    return this.error !== undefined || (this.res.errored !== null && this.res.errored !== undefined)
   }
 }
 
@@ -254,39 +252,6 @@ function onFinish(this: ServerResponse): void {
 
 function onClose(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(false)
-}
-
-interface Http2Stream {
-  sentHeaders?: Record<string, number>
-  aborted: boolean
-  destroyed: boolean
-  rstCode: number
-}
-
-function streamOf(req: IncomingMessage): Http2Stream | undefined {
-  return req.httpVersionMajor < 2 ? undefined : (req as unknown as { stream: Http2Stream }).stream
-}
-
-/** The status of the head that is out; 0 when none is. */
-function sentStatusOf({ req, res }: Exchange): number {
-  const stream = streamOf(req)
-  if (stream !== undefined) return stream.sentHeaders?.[':status'] ?? 0
-  return res.headersSent ? res.statusCode : 0
-}
-
-/** Whether the connection was gone, with all its events, before anyone listened. */
-function isGone(req: IncomingMessage): boolean {
-  const stream = streamOf(req)
-  if (stream !== undefined) return stream.destroyed
-  return req.socket?.destroyed === true && req.socket.closed
-}
-
-function wasDelivered({ req, res }: Exchange): boolean {
-  if (!res.writableFinished || req.aborted) return false
-  const stream = streamOf(req)
-  if (stream !== undefined) return !stream.aborted && stream.rstCode === 0
-  // A socket that is gone by the time of `finish` took the rest of the body with it (Node 20 says `finish` all the same).
-  return req.socket?.destroyed !== true
 }
 
 function indexOfName(headers: PendingHeaders, name: string): number {
