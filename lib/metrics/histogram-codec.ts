@@ -82,8 +82,10 @@ export function decode(bytes: Uint8Array): Decoded {
     throw wrongLength(`${declared} compressed bytes are declared, there are ${bytes.length - 8}`)
   }
   const stream = bytes.subarray(8)
-  const header = readHeader(inflated(stream.subarray(0, headProbeBytes), headProbeBytes * 1100, true))
-  if (header.version !== version || header.compressed) throw unknownFormat('holds another kind of histogram')
+  const head = inflated(stream.subarray(0, headProbeBytes), headProbeBytes * 1100, true)
+  const inner = kindOf(head)
+  if (inner.version !== version || inner.compressed) throw unknownFormat('holds another kind of histogram')
+  const header = readHeader(head)
   const plain = inflated(
     stream,
     header.length + Math.min(header.payloadLength, header.maxPayloadLength),
@@ -100,7 +102,6 @@ export function bytesOfBase64(text: string): Uint8Array {
 
 interface Header {
   version: 0 | 1 | 2
-  compressed: boolean
   /** Of the header itself, in bytes. */
   length: number
   wordBytes: number
@@ -113,8 +114,10 @@ interface Header {
 function decodePlain(bytes: Uint8Array): Decoded {
   const header = readHeader(bytes)
   const payload = bytes.subarray(header.length)
-  if (header.payloadLength !== Number.POSITIVE_INFINITY && header.payloadLength !== payload.length) {
-    throw wrongLength(`${header.payloadLength} bytes of counts are declared, there are ${payload.length}`)
+  const declared = header.payloadLength
+  // The C library counted the header too.
+  if (declared !== Number.POSITIVE_INFINITY && declared !== payload.length && declared !== bytes.length) {
+    throw wrongLength(`${declared} bytes of counts are declared, there are ${payload.length}`)
   }
   const { layout } = header
   const counts = new OwnCounts(layout.length, 0)
@@ -128,7 +131,7 @@ function decodePlain(bytes: Uint8Array): Decoded {
  * same, in the Java reference as in the JavaScript port, which always claims an offset of 1.
  */
 function readHeader(bytes: Uint8Array): Header {
-  const { version, compressed } = kindOf(bytes)
+  const { version } = kindOf(bytes)
   const length = version === 0 ? 32 : 40
   if (bytes.length < length) throw wrongLength(`the header has ${length} bytes, there are ${bytes.length}`)
   const view = viewOf(bytes)
@@ -138,7 +141,6 @@ function readHeader(bytes: Uint8Array): Header {
   if (![2, 4, 8, maxZigZagBytes].includes(wordBytes)) throw unknownFormat(`has words of ${wordBytes} bytes`)
   return {
     version,
-    compressed,
     length,
     wordBytes,
     payloadLength: version === 0 ? Number.POSITIVE_INFINITY : view.getUint32(4),
