@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
-import { isGone, type Outcome, outcomeOf, sentStatusOf } from './outcome.ts'
+import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
 
 export type { Outcome } from './outcome.ts'
@@ -93,11 +93,9 @@ export class Exchange {
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
     res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
-    res.on('finish', onFinish)
-    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
-    if (!this.connection.endsExchanges) res.on('close', onClose)
-    if (res.writableFinished) this.end(true)
-    else if (isGone(req)) this.end(false)
+    this.#listen()
+    const standing = standingOf(req, res)
+    if (standing !== 'open') this.end(standing === 'finished')
   }
 
   /** The client's address after trusted proxies, in its canonical spelling; undefined on Unix sockets. */
@@ -217,6 +215,19 @@ export class Exchange {
     for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
   }
 
+  #listen(): void {
+    const stream = streamOf(this.req)
+    if (stream !== undefined) {
+      // The compat response says nothing when a HEAD request is reset; its stream always does.
+      ;(stream as Bearing)[kExchange] = this
+      stream.on('close', onStreamClose)
+      return
+    }
+    this.res.on('finish', onFinish)
+    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
+    if (!this.connection.endsExchanges) this.res.on('close', onClose)
+  }
+
   #call(listener: ExchangeListener): void {
     try {
       listener(this)
@@ -248,6 +259,11 @@ function hookedWriteHead(this: ServerResponse): ServerResponse {
 
 function onFinish(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(true)
+}
+
+/** What the stream says of itself tells whether it finished. */
+function onStreamClose(this: Bearing): void {
+  this[kExchange]?.end(true)
 }
 
 function onClose(this: ServerResponse): void {
