@@ -1,5 +1,5 @@
 /** Revocations of this process. */
-import { type RevocationList, type RevocationState, signingInputDigest } from './revocation-list.ts'
+import type { RevocationList, RevocationState } from './revocation-list.ts'
 import type { VerifiedToken } from './verified-token.ts'
 
 /** One token, by `jti`, or by `signingInputDigest` where it has none. */
@@ -88,10 +88,10 @@ export class MemoryRevocationList implements RevocationList {
     issuer[entry.kind].set(entry.name, kept === undefined ? entry : later(kept, entry))
   }
 
-  check(token: VerifiedToken, text: string): RevocationState {
+  check(token: VerifiedToken): RevocationState {
     if (this.#entries === 0) return 'good'
     const issuer = this.#issuers.get(token.issuer)
-    return issuer?.revokes(token, text) ? 'revoked' : 'good'
+    return issuer?.revokes(token) ? 'revoked' : 'good'
   }
 
   clear(): void {
@@ -131,12 +131,9 @@ class IssuerRevocations {
   readonly clients = new Map<string, Entry>()
   readonly all = new Map<string, Entry>()
 
-  revokes({ tokenId, claims, identity }: VerifiedToken, text: string): boolean {
-    if (tokenId !== undefined) {
-      if (this.tokens.has(tokenId)) return true
-    } else if (this.digests.size > 0 && this.digests.has(signingInputDigest(text))) {
-      return true
-    }
+  revokes({ tokenId, digest, claims, identity }: VerifiedToken): boolean {
+    if (tokenId !== undefined && this.tokens.has(tokenId)) return true
+    if (digest !== undefined && this.digests.has(digest)) return true
     const issuedAt = typeof claims.iat === 'number' ? claims.iat * 1000 : Number.NEGATIVE_INFINITY
     return (
       isBefore(issuedAt, this.all.get('')) ||

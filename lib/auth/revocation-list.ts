@@ -7,8 +7,7 @@ export type RevocationState = 'good' | 'revoked' | 'unavailable'
 
 /** Answers from memory, at once: it stands in the way of every request. */
 export interface RevocationList {
-  /** @param text the token as received; only tokens without `jti` are told apart by it */
-  check(token: VerifiedToken, text: string): RevocationState
+  check(token: VerifiedToken): RevocationState
 }
 
 /**

@@ -10,6 +10,7 @@ import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
 import { keysUnavailable, Refusal, refusals, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
+import { signingInputDigest } from './revocation-list.ts'
 import { judgeHeader } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
@@ -259,6 +260,7 @@ export class TokenVerifier {
       header,
       issuer: trust.issuer,
       tokenId: claims.jti,
+      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
       expiresAt: claims.exp as number,
       identity,
       evidence: identity.evidence

@@ -13,7 +13,7 @@ const jane: Claims = { iss: issuer, sub: 'jane', client_id: 'web', sid: 's', jti
 function list(options = {}) {
   const clock = { now }
   const revocations = new MemoryRevocationList({ clock: () => clock.now, ...options })
-  const check = (claims: Claims, text = '') => revocations.check(verified(claims), text)
+  const check = (claims: Claims, text = '') => revocations.check(verified(claims, {}, text))
   return { clock, revocations, check }
 }
 
