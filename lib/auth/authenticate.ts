@@ -1,6 +1,6 @@
 /** Middleware that lets verified callers in: sets `exchange.user` and `req.user`, or answers as RFC 6750 says. */
 import type { Exchange } from '../http/exchange.ts'
-import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
 import { type AuthContext, bearerChallenge, passAnonymous } from './auth-context.ts'
 import { authorizationOf, bearerToken, hasQueryToken, judgeSyntax, twoMethods } from './bearer-token.ts'
@@ -12,13 +12,6 @@ import { TokenVerifier, type TokenVerifierOptions, type Verdict } from './token-
 import { User } from './user.ts'
 import type { VerifiedToken } from './verified-token.ts'
 import type { CachedToken } from './verified-token-cache.ts'
-
-declare module 'node:http' {
-  interface IncomingMessage {
-    /** The verified caller; undefined for anonymous requests. */
-    user?: User
-  }
-}
 
 /** What became of a token that a request carried. `reason` is undefined when it was good. */
 export type ValidationListener = (reason: string | undefined, durationMs: number, exchange: Exchange) => void
@@ -145,7 +138,7 @@ class Authentication implements Stage {
     if (verdict instanceof Refusal) return this.#refuse(exchange, verdict)
     const user = new User(verdict, exchange, this.#context)
     exchange.user = user
-    exchange.req.user = user
+    ;(exchange.req as GuardedRequest).user = user
     exchange.tokenId = verdict.tokenId
     exchange.authMethod = this.#isApiToken(verdict) ? 'api_token' : 'jwt'
     if (this.#onValidation !== undefined) this.#tell(undefined, exchange)

@@ -1,6 +1,7 @@
 /** Tells machines from people by the claims of their tokens, and says which claim showed it. */
 import { cloudProviders, idTokenAudience } from './callers/cloud-providers.ts'
-import { loginProviders } from './callers/login-providers.ts'
+import { hostedLogins } from './callers/hosted-logins.ts'
+import { loginServers } from './callers/login-servers.ts'
 import { clientClaims, judgeByMarkers } from './callers/markers.ts'
 import type { Provider } from './callers/provider.ts'
 import { type CallerKind, scopesOf, TokenShape, textOf } from './callers/token-shape.ts'
@@ -34,7 +35,7 @@ export interface TokenMetadata {
   readonly email?: string | null
 }
 
-const providers: readonly Provider[] = [...workloads, ...cloudProviders, ...loginProviders]
+const providers: readonly Provider[] = [...workloads, ...cloudProviders, ...hostedLogins, ...loginServers]
 
 /** The names that `M2MTokenDetector.explain` gives and an issuer's `m2m` option takes. */
 export const providerNames: readonly string[] = providers.map(provider => provider.name)

@@ -8,8 +8,9 @@ import { freezeClaims } from './frozen-claims.ts'
 import { type CallerIdentity, checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
-import { keysUnavailable, Refusal, refusals, TokenError } from './refusal.ts'
+import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
+import { type RevocationList, signingInputDigest } from './revocation-list.ts'
 import { TokenHeaders } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
@@ -28,6 +29,8 @@ export interface TokenVerifierSettings {
   maxTokenBytes?: number
   /** The verified-token cache. */
   cache?: VerifiedTokenCacheOptions
+  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
+  revocations?: RevocationList
   /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
   confirmations?: readonly string[]
   /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
@@ -73,6 +76,7 @@ export class TokenVerifier {
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
+  readonly #revocations: RevocationList | undefined
   readonly #refused: RefusedTokens
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
@@ -85,13 +89,15 @@ export class TokenVerifier {
     }
     this.clock = clock
     this.#maxTokenBytes = maxTokenBytes
+    this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
-      this.#trust(trust, { ...issuer, issuerInKey: issuer.issuerInKey ?? listed.length > 1 })
+      const m2m = issuer.m2m ?? trust.provider
+      this.#trust(trust, { issuerInKey: listed.length > 1, ...issuer, ...(m2m !== undefined && { m2m }) })
     }
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
@@ -143,7 +149,7 @@ export class TokenVerifier {
     if (wallNow < entry.notBefore) return refusals.notYetValid
     entry.used = true
     counts.hits++
-    return entry.token
+    return this.#unlessRevoked(entry.token)
   }
 
   /** Every issuer has keys. @throws Error when one cannot get them, such as a `DiscoveryError` that shows both issuers */
@@ -251,6 +257,7 @@ export class TokenVerifier {
       header,
       issuer: trust.issuer,
       tokenId: claims.jti,
+      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
       expiresAt: claims.exp as number,
       identity,
       evidence: identity.evidence
@@ -263,7 +270,16 @@ export class TokenVerifier {
       expiresAt: token.expiresAt * 1000 + trust.toleranceMs
     }
     this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
-    return token
+    return this.#unlessRevoked(token)
+  }
+
+  #unlessRevoked(token: VerifiedToken): Verdict {
+    if (this.#revocations === undefined) return token
+    const state = this.#revocations.check(token)
+    if (state === 'good') return token
+    if (state !== 'revoked') return revocationsUnavailable
+    this.cache.counts.revoked++
+    return refusals.revoked
   }
 }
 
@@ -283,6 +299,11 @@ function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
+}
+
+function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
+  if (list === undefined || typeof list?.check === 'function') return list
+  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
 }
 
 function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
