@@ -108,6 +108,20 @@ describe('RedisRateLimiter with leases', { skip: missing('redis-server') }, () =
     assert.equal((await other.peek('k', 0)).remaining, 10)
   })
 
+  test('a lease is not used after its end', async t => {
+    const timed = new RedisAtTime(server.port)
+    t.after(() => timed.disconnect())
+    const limiter = limiterWith({ client: timed, clock: timed.clock, name: 'ended', leaseMs: 30_000 })
+    for (let i = 0; i < 3; i++) await limiter.consume('k')
+    assert.equal(limiter.stats.leases, 1)
+    timed.now += 29_999
+    await limiter.consume('k')
+    assert.equal(limiter.stats.leases, 1)
+    timed.now += 1
+    assert.equal((await limiter.consume('k')).remaining, 100 - 5)
+    assert.equal(limiter.stats.leases, 2)
+  })
+
   test('reset keeps what others have leased, and gives up the own lease', async () => {
     const name = 'reset'
     const one = limiterWith({ name, maxRequests: 20, leaseMs: 60_000 })
