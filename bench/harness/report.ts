@@ -1,7 +1,7 @@
 /** Turns what was measured into a table for the terminal and files for the report. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import type { Row } from '../suite.ts'
+import type { EndToEndResult, Row } from '../suite.ts'
 import type { Measured } from './measure.ts'
 
 export interface Result {
@@ -34,7 +34,25 @@ export function lines({ row, measured, figures, targets }: Result): string[] {
   return [row, ...rows, ...extra]
 }
 
-export function markdown(results: readonly Result[]): string {
+/** The lines of one end-to-end comparison: CPU a request, and what is above the first server. */
+export function endToEndLines({ name, servers }: EndToEndResult): string[] {
+  const bare = servers[0].cpuMicros
+  return [
+    `${name}: µs of CPU a request, above bare, requests/s, p50/p99/p99.9 ms, heap MB`,
+    ...servers.map(({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
+      [
+        cpuMicros.toFixed(1).padStart(7),
+        `+${(cpuMicros - bare).toFixed(1)}`.padStart(7),
+        requestsPerSecond.toFixed(0).padStart(7),
+        `${p50Ms}/${p99Ms}/${p999Ms}`.padStart(12),
+        (heapBytes / 1e6).toFixed(1).padStart(6),
+        ` ${name}`
+      ].join(' ')
+    )
+  ]
+}
+
+export function markdown(results: readonly Result[], endToEnd: readonly EndToEndResult[]): string {
   const head = `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${new Date().toISOString().slice(0, 10)}.`
   const table = ['| row | contender | time over Ostiary’s | median | target |', '|---|---|---:|---:|---|']
   for (const { suite, row, measured, figures, targets } of results) {
@@ -47,13 +65,33 @@ export function markdown(results: readonly Result[]): string {
       table.push(`| ${suite}: ${row} | ${name} | | ${Math.round(value * 100) / 100} | |`)
     }
   }
-  return `${head}\n\n${table.join('\n')}\n`
+  return `${head}\n\n${table.join('\n')}\n\n${endToEnd.map(endToEndTable).join('\n')}`
 }
 
-export function writeReport(folder: URL, results: readonly Result[]): void {
+function endToEndTable({ name, servers }: EndToEndResult): string {
+  const bare = servers[0].cpuMicros
+  const rows = servers.map(
+    ({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
+      `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${requestsPerSecond.toFixed(0)} | ${p50Ms} / ${p99Ms} / ${p999Ms} | ${(heapBytes / 1e6).toFixed(1)} |`
+  )
+  return [
+    `### ${name}`,
+    '',
+    '| server | CPU µs a request | above bare | requests/s | p50 / p99 / p99.9 ms | heap MB |',
+    '|---|---:|---:|---:|---:|---:|',
+    ...rows,
+    ''
+  ].join('\n')
+}
+
+export function writeReport(
+  folder: URL,
+  results: readonly Result[],
+  endToEnd: readonly EndToEndResult[]
+): void {
   mkdirSync(folder, { recursive: true })
-  writeFileSync(new URL('results.json', folder), `${JSON.stringify(results, undefined, 2)}\n`)
-  writeFileSync(new URL('results.md', folder), markdown(results))
+  writeFileSync(new URL('results.json', folder), `${JSON.stringify({ results, endToEnd }, undefined, 2)}\n`)
+  writeFileSync(new URL('results.md', folder), markdown(results, endToEnd))
 }
 
 function time(ns: number): string {

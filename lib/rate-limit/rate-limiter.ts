@@ -1,5 +1,4 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
-import { createHash } from 'node:crypto'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { SlidingWindow, type SlidingWindowStats } from './sliding-window.ts'
 import type { Charge } from './stamp-rings.ts'
@@ -20,9 +19,6 @@ export interface RateLimiterOptions {
   clock?: () => number
 }
 
-/** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
-const longestKey = 128
-
 /**
  * Every method answers at once. A window is half open: what is admitted at t counts in (t − W, t], and is free again at
  * exactly t + W. Refusals leave no trace. Memory is bounded by `maxKeys` and what is live; a key with a live stamp is
@@ -31,34 +27,24 @@ const longestKey = 128
 export class RateLimiter implements Limiter {
   readonly maxRequests: number
   readonly windowMs: number
-  readonly #window: SlidingWindow
+  /** @internal */
+  readonly window: SlidingWindow
+  /** @internal */
+  readonly ownClock: (() => number) | undefined
   readonly #clock: () => number
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
-    const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0 } = options
-    check('maxRequests', maxRequests, 2_147_483_647)
-    check('maxKeys', maxKeys, 16_000_000)
-    if (!Number.isFinite(windowSeconds) || windowSeconds <= 0) {
-      throw new TypeError(`RateLimiter: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
-    }
-    const windowMs = windowSeconds * 1_000
-    if (!Number.isFinite(resolutionMs) || resolutionMs < 0 || resolutionMs > windowMs) {
-      throw new TypeError(
-        `RateLimiter: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
-      )
-    }
-    if (options.clock !== undefined && typeof options.clock !== 'function') {
-      throw new TypeError(`RateLimiter: clock must be a function, got ${shown(options.clock)}`)
-    }
+    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('RateLimiter', options)
     this.maxRequests = maxRequests
     this.windowMs = windowMs
-    this.#window = new SlidingWindow({ limit: maxRequests, windowMs, resolutionMs, maxKeys })
+    this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
+    this.ownClock = options.clock
     this.#clock = options.clock ?? monotonic
   }
 
   get stats(): SlidingWindowStats {
-    return this.#window.stats
+    return this.window.stats
   }
 
   /**
@@ -68,16 +54,19 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    const key = keyOf(identifier, now)
-    if (cost === 1) return this.#window.consume(key, 1, now)
-    checkCost(cost)
-    return cost === 0 ? this.#window.peek(key, 0, now) : this.#window.consume(key, cost, now)
+    checkKey(identifier, now)
+    if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
+    checkCost('RateLimiter', cost)
+    return cost === 0
+      ? this.window.peek(identifier, this.maxRequests, 0, now)
+      : this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
   peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkCost(cost)
-    return this.#window.peek(keyOf(identifier, now), cost, now)
+    checkKey(identifier, now)
+    checkCost('RateLimiter', cost)
+    return this.window.peek(identifier, this.maxRequests, cost, now)
   }
 
   /** Counts one unit and says whether it fitted. */
@@ -92,20 +81,20 @@ export class RateLimiter implements Limiter {
 
   /** Forgets what `identifier` has taken. */
   reset(identifier: string): void {
-    this.#window.reset(keyOf(identifier, 0))
+    checkKey(identifier, 0)
+    this.window.reset(identifier)
   }
 
   /** Forgets all keys. */
   clearAll(): void {
-    this.#window.clear()
+    this.window.clear()
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
   reserve(identifier: string, cost = 1, now: number = this.#clock()): LocalReservation {
     const decision = this.consume(identifier, cost, now)
-    const charge =
-      decision.allowed && cost > 0 ? this.#window.lastCharge(keyOf(identifier, now), cost) : undefined
-    return new LocalReservation(decision, this.#window, charge)
+    const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
+    return new LocalReservation(decision, this.window, charge)
   }
 }
 
@@ -132,31 +121,58 @@ function monotonic(): number {
   return performance.now()
 }
 
-function check(option: string, value: unknown, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return
+/** The numbers of a window, with defaults. `owner` begins the error texts. */
+export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
+  const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
+  const windowMs = (windowSeconds as number) * 1_000
+  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
+    throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
+  }
+  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
+    throw new TypeError(
+      `${owner}: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
+    )
+  }
+  if (clock !== undefined && typeof clock !== 'function') {
+    throw new TypeError(`${owner}: clock must be a function, got ${shown(clock)}`)
+  }
+  return {
+    maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
+    windowSeconds,
+    windowMs,
+    resolutionMs,
+    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000),
+    ...(clock === undefined ? {} : { clock })
+  }
+}
+
+interface CheckedWindow extends RateLimiterOptions {
+  windowMs: number
+  resolutionMs: number
+  maxKeys: number
+}
+
+function checkCount(owner: string, option: string, value: unknown, most: number): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
   const bound = (value as number) > most ? ` up to ${most}` : ''
-  throw new TypeError(`RateLimiter: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+  throw new TypeError(`${owner}: ${option} must be a positive integer${bound}, got ${shown(value)}`)
 }
 
-function checkCost(cost: unknown): void {
+export function checkCost(owner: string, cost: unknown): void {
   if (Number.isSafeInteger(cost) && (cost as number) >= 0) return
-  throw new TypeError(`RateLimiter: cost must be a non-negative integer, got ${shown(cost)}`)
+  throw new TypeError(`${owner}: cost must be a non-negative integer, got ${shown(cost)}`)
 }
 
-/** The key of an identifier. An undefined or not a string would be one shared key; a time that is none would admit all. */
-function keyOf(identifier: string, now: number): string {
+/** An identifier that is no string would be one shared key; a time that is none would admit all. */
+function checkKey(identifier: unknown, now: unknown): void {
   if (typeof identifier !== 'string') {
     throw new TypeError(`RateLimiter: identifier must be a string, got ${shown(identifier)}`)
   }
   if (!Number.isFinite(now))
     throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
-  // Every code unit goes into the digest: as UTF-8, all lone surrogates would be one.
-  return identifier.length <= longestKey
-    ? identifier
-    : `#${createHash('sha512').update(identifier, 'utf16le').digest('hex')}`
 }
 
 /** A value as it stands in an error text. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }

@@ -1,6 +1,7 @@
 /** Exact sliding windows for a bounded number of keys. */
+import { createHash } from 'node:crypto'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
-import { type Charge, StampRings } from './stamp-rings.ts'
+import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
 
 /*
  * All keys that have a slot are one list, in order of their last stamp. Slot 0 is both its ends:
@@ -19,10 +20,10 @@ const NEWER = 1
 /** Slots of an empty limiter. */
 const firstSlots = 4
 
-export interface SlidingWindowOptions {
-  limit: number
-  windowMs: number
-  resolutionMs: number
+/** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
+const longestKey = 128
+
+export interface SlidingWindowOptions extends StampRingsOptions {
   maxKeys: number
 }
 
@@ -68,11 +69,16 @@ export class SlidingWindow {
     }
   }
 
-  /** @param cost an integer ≥ 1, checked by the caller */
-  consume(key: string, cost: number, now: number): RateLimitDecision {
+  /**
+   * The arguments are checked by the caller.
+   * @param limit units that the window holds for this call; at most `largestLimit`
+   * @param cost an integer ≥ 1
+   */
+  consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const key = keyOf(identifier)
     const slot = this.#slotOf.get(key)
-    if (slot === undefined) return this.#consumeFresh(key, cost, now)
-    const decision = this.#rings.consume(slot, cost, now)
+    if (slot === undefined) return this.#consumeFresh(key, limit, cost, now)
+    const decision = this.#rings.consume(slot, limit, cost, now)
     if (decision.allowed && this.#list[OLDER] !== slot) {
       this.#unlink(slot)
       this.#linkNewest(slot)
@@ -81,21 +87,26 @@ export class SlidingWindow {
   }
 
   /** What `consume` would answer; changes nothing. */
-  peek(key: string, cost: number, now: number): RateLimitDecision {
-    const slot = this.#slotOf.get(key)
-    if (slot !== undefined) return this.#rings.peek(slot, cost, now)
-    const oldest = this.#list[NEWER]
-    const overflows =
-      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
-    return overflows && this.#overflowSlot !== 0
-      ? this.#rings.peek(this.#overflowSlot, cost, now)
-      : this.#rings.peekEmpty(cost)
+  peek(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    return this.#peekKey(keyOf(identifier), limit, cost, now)
   }
 
-  /** What `consume(key, cost, …)` has just taken. */
-  lastCharge(key: string, cost: number): Charge {
-    return this.#rings.lastCharge(this.#slotOf.get(key) ?? this.#overflowSlot, cost)
+  /** The time until the next unit of a key is free; undefined when all are. */
+  nextUnitMs(identifier: string, now: number): number | undefined {
+    const oldest = this.#rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
+    return oldest === -Infinity ? undefined : oldest - now
+  }
+
+  /** When the last thing that this key has taken stops to count; -Infinity when it has taken nothing. */
+  lastStamp(identifier: string): number {
+    const key = keyOf(identifier)
+    const slot = this.#slotOf.get(key)
+    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.#rings.newest(slot)
+  }
+
+  /** What `consume(identifier, …, cost, …)` has just taken. */
+  lastCharge(identifier: string, cost: number): Charge {
+    return this.#rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
   }
 
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
@@ -103,7 +114,8 @@ export class SlidingWindow {
     if (this.#rings.refund(charge) && charge.slot !== this.#overflowSlot) this.#close(charge.slot)
   }
 
-  reset(key: string): void {
+  reset(identifier: string): void {
+    const key = keyOf(identifier)
     const slot = this.#slotOf.get(key)
     if (slot !== undefined) this.#close(slot)
     // What it took from the overflow window was never its own; that stays.
@@ -122,25 +134,37 @@ export class SlidingWindow {
     this.#overflowSlot = 0
   }
 
-  #consumeFresh(key: string, cost: number, now: number): RateLimitDecision {
-    if (cost > this.#options.limit) return this.peek(key, cost, now)
+  #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const slot = this.#slotOf.get(key)
+    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
+    const oldest = this.#list[NEWER]
+    const overflows =
+      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
+      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
+    return overflows && this.#overflowSlot !== 0
+      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
+      : this.#rings.peekEmpty(limit, cost)
+  }
+
+  #consumeFresh(key: string, limit: number, cost: number, now: number): RateLimitDecision {
+    if (cost > limit) return this.#peekKey(key, limit, cost, now)
     const overflowed = this.#overflowKeys.get(key)
-    if (overflowed !== undefined && overflowed > now) return this.#consumeOverflow(key, cost, now)
+    if (overflowed !== undefined && overflowed > now) return this.#consumeOverflow(key, limit, cost, now)
     this.#reclaim(now)
-    if (this.#slotOf.size >= this.#options.maxKeys) return this.#consumeOverflow(key, cost, now)
+    if (this.#slotOf.size >= this.#options.maxKeys) return this.#consumeOverflow(key, limit, cost, now)
     this.#overflowKeys.delete(key)
     const slot = this.#openSlot()
     this.#keys[slot] = key
     this.#slotOf.set(key, slot)
     this.#linkNewest(slot)
-    return this.#rings.consume(slot, cost, now)
+    return this.#rings.consume(slot, limit, cost, now)
   }
 
   /** At the cap no live key makes room: that would be a reset button for whoever can invent keys. */
-  #consumeOverflow(key: string, cost: number, now: number): RateLimitDecision {
+  #consumeOverflow(key: string, limit: number, cost: number, now: number): RateLimitDecision {
     this.#overflowed++
     if (this.#overflowSlot === 0) this.#overflowSlot = this.#openSlot()
-    const decision = this.#rings.consume(this.#overflowSlot, cost, now)
+    const decision = this.#rings.consume(this.#overflowSlot, limit, cost, now)
     if (decision.allowed) {
       for (const [oldest, stamp] of this.#overflowKeys) {
         if (stamp > now) break
@@ -208,4 +232,10 @@ export class SlidingWindow {
     list[2 * slot + NEWER] = 0
     list[OLDER] = slot
   }
+}
+
+function keyOf(identifier: string): string {
+  if (identifier.length <= longestKey) return identifier
+  // Every code unit goes into the digest: as UTF-8, all lone surrogates would be one.
+  return `#${createHash('sha512').update(identifier, 'utf16le').digest('hex')}`
 }

@@ -41,8 +41,8 @@ const generationMask = (1 << 26) - 1
 const leftBehind = 16
 
 export interface StampRingsOptions {
-  /** Units that a window holds. */
-  limit: number
+  /** No call has a larger limit. */
+  largestLimit: number
   windowMs: number
   /** Length of a tick, ms; 0 keeps all stamps apart. */
   resolutionMs: number
@@ -57,7 +57,6 @@ export interface Charge {
 }
 
 export class StampRings {
-  readonly #limit: number
   readonly #windowMs: number
   readonly #resolutionMs: number
   #slots = new Int32Array(0)
@@ -68,12 +67,11 @@ export class StampRings {
   /** Time does not go back behind a stamp that was dropped. */
   #floor = -Infinity
 
-  constructor({ limit, windowMs, resolutionMs }: StampRingsOptions) {
-    this.#limit = limit
+  constructor({ largestLimit, windowMs, resolutionMs }: StampRingsOptions) {
     this.#windowMs = windowMs
     this.#resolutionMs = resolutionMs
     const ticks = resolutionMs === 0 ? Infinity : Math.ceil(windowMs / resolutionMs) + 2
-    this.#slab = new StampSlab(Math.min(limit, ticks))
+    this.#slab = new StampSlab(Math.min(largestLimit, ticks))
   }
 
   get bytes(): number {
@@ -137,7 +135,7 @@ export class StampRings {
   }
 
   /** @param cost an integer ≥ 1 */
-  consume(slot: number, cost: number, calledAt: number): RateLimitDecision {
+  consume(slot: number, limit: number, cost: number, calledAt: number): RateLimitDecision {
     const at = slot * slotFields
     const slots = this.#slots
     const start = slots[at + START]
@@ -157,23 +155,23 @@ export class StampRings {
       head = wrap(head + 1, capacity)
       count--
     }
-    if (used + cost > this.#limit) {
+    if (used + cost > limit) {
       if (known - count > leftBehind) {
         this.#floor = now
         this.#keep(slot, head, count, used)
       }
-      return this.#refuse(slot, head, count, used, cost, calledAt)
+      return this.#refuse(slot, head, count, used, limit, cost, calledAt)
     }
     const stamp = Math.max(this.#stampAt(now), newest)
     this.#keep(slot, head, count, used + cost)
     if (cost === 1 && weights === undefined && this.#resolutionMs === 0) this.#append(slot, stamp)
     else this.#appendWeight(slot, stamp, cost)
     const resetMs = stamp === calledAt + this.#windowMs ? this.#windowMs : until(stamp, calledAt)
-    return decision(true, this.#limit, this.#limit - used - cost, 0, resetMs)
+    return decision(true, limit, limit - used - cost, 0, resetMs)
   }
 
   /** What `consume` would answer; changes nothing. */
-  peek(slot: number, cost: number, calledAt: number): RateLimitDecision {
+  peek(slot: number, limit: number, cost: number, calledAt: number): RateLimitDecision {
     const { page, weights, base, capacity } = this.#ringOf(slot)
     let head = this.#slots[slot * slotFields + HEAD]
     let count = this.#slots[slot * slotFields + COUNT]
@@ -185,13 +183,25 @@ export class StampRings {
       head = wrap(head + 1, capacity)
       count--
     }
-    if (used + cost > this.#limit) return this.#refuse(slot, head, count, used, cost, calledAt)
-    return decision(true, this.#limit, this.#limit - used, 0, count === 0 ? 0 : until(newest, calledAt))
+    if (used + cost > limit) return this.#refuse(slot, head, count, used, limit, cost, calledAt)
+    return decision(true, limit, limit - used, 0, count === 0 ? 0 : until(newest, calledAt))
   }
 
   /** What a key without a slot is told. */
-  peekEmpty(cost: number): RateLimitDecision {
-    return decision(cost <= this.#limit, this.#limit, this.#limit, cost <= this.#limit ? 0 : undefined, 0)
+  peekEmpty(limit: number, cost: number): RateLimitDecision {
+    return decision(cost <= limit, limit, limit, cost <= limit ? 0 : undefined, 0)
+  }
+
+  /** The oldest stamp of a slot that is live; -Infinity when none is. */
+  oldest(slot: number, now: number): number {
+    const { page, base, capacity } = this.#ringOf(slot)
+    const head = this.#slots[slot * slotFields + HEAD]
+    const count = this.#slots[slot * slotFields + COUNT]
+    for (let i = 0; i < count; i++) {
+      const stamp = page[base + wrap(head + i, capacity)]
+      if (stamp > now) return stamp
+    }
+    return -Infinity
   }
 
   /** The charge that `consume(slot, cost, …)` has just made. */
@@ -244,20 +254,21 @@ export class StampRings {
     head: number,
     count: number,
     used: number,
+    limit: number,
     cost: number,
     calledAt: number
   ): RateLimitDecision {
-    const remaining = this.#limit - used
+    const remaining = Math.max(0, limit - used)
     const resetMs = count === 0 ? 0 : until(this.newest(slot), calledAt)
-    if (cost > this.#limit) return decision(false, this.#limit, remaining, undefined, resetMs)
+    if (cost > limit) return decision(false, limit, remaining, undefined, resetMs)
     const { page, weights, base, capacity } = this.#ringOf(slot)
-    const wanted = used + cost - this.#limit
+    const wanted = used + cost - limit
     let i = head
     if (weights === undefined) i = wrap(head + wanted - 1, capacity)
     else
       for (let freed = weights[base + i]; freed < wanted; freed += weights[base + i])
         i = wrap(i + 1, capacity)
-    return decision(false, this.#limit, remaining, until(page[base + i], calledAt), resetMs)
+    return decision(false, limit, remaining, until(page[base + i], calledAt), resetMs)
   }
 
   #append(slot: number, stamp: number): void {
