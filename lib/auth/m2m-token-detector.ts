@@ -77,17 +77,12 @@ export class M2MTokenDetector {
 
   /** @param header the token's JOSE header: some providers name the grant there */
   static explain(claims: unknown, header?: unknown): CallerExplanation {
-    return explainAs(claims, header, undefined)
+    return explainAs(new TokenShape(claims, header), undefined)
   }
 }
 
 /** Judges by the rules of one provider, whatever the issuer looks like: for custom domains. */
-export function explainAs(
-  claims: unknown,
-  header: unknown,
-  providerName: string | undefined
-): CallerExplanation {
-  const token = new TokenShape(claims, header)
+export function explainAs(token: TokenShape, providerName: string | undefined): CallerExplanation {
   const provider =
     providerName === undefined ? providerOf(token) : providers.find(({ name }) => name === providerName)
   const { kind, reason } = provider?.judge(token) ?? judgeByMarkers(token)

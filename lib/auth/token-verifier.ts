@@ -1,17 +1,18 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { type CryptoKey, compactVerify } from 'jose'
+import { compactVerify } from 'jose'
 import type { Reporter } from '../http/reporter.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
-import { checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
+import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
-import { keysUnavailable, Refusal, refusals, TokenError } from './refusal.ts'
+import { ProvenToken } from './proven-token.ts'
+import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
-import { signingInputDigest } from './revocation-list.ts'
-import { judgeHeader } from './token-header.ts'
+import type { RevocationList } from './revocation-list.ts'
+import { TokenHeaders } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
 import {
@@ -29,6 +30,8 @@ export interface TokenVerifierSettings {
   maxTokenBytes?: number
   /** The verified-token cache. */
   cache?: VerifiedTokenCacheOptions
+  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
+  revocations?: RevocationList
   /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
   confirmations?: readonly string[]
   /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
@@ -70,8 +73,9 @@ export class TokenVerifier {
   readonly clock: Clock
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
-  readonly #algorithms: ReadonlySet<string>
+  readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
+  readonly #revocations: RevocationList | undefined
   readonly #refused: RefusedTokens
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
@@ -84,16 +88,18 @@ export class TokenVerifier {
     }
     this.clock = clock
     this.#maxTokenBytes = maxTokenBytes
+    this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
-      this.#trust(trust, { ...issuer, issuerInKey: issuer.issuerInKey ?? listed.length > 1 })
+      const m2m = issuer.m2m ?? trust.provider
+      this.#trust(trust, { issuerInKey: listed.length > 1, ...issuer, ...(m2m !== undefined && { m2m }) })
     }
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
-    this.#algorithms = new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms]))
+    this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
       if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
     }
@@ -142,7 +148,7 @@ export class TokenVerifier {
     if (wallNow < entry.notBefore) return refusals.notYetValid
     entry.used = true
     counts.hits++
-    return entry.token
+    return this.#unlessRevoked(entry.token)
   }
 
   /** Every issuer has keys. @throws Error when one cannot get them, such as a `DiscoveryError` that shows both issuers */
@@ -176,11 +182,9 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
-    const token = parseCompactToken(text)
+    const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
-    const refusal = judgeHeader(header, this.#algorithms)
-    if (refusal !== undefined) return refusal
     // By the exact string: a list, a missing issuer or another spelling finds nothing.
     const trusted = this.#trusted.get(claims.iss as string)
     if (trusted === undefined) return refusals.issuer
@@ -195,7 +199,7 @@ export class TokenVerifier {
     }
     const keys = this.#keysFor(token, trusted.trust)
     if (keys instanceof Refusal) return keys
-    const flight = this.#verifyWith(keys, token, trusted).finally(() => this.#flights.delete(token.text))
+    const flight = this.#verifyWith(keys, token, trusted)
     this.#flights.set(token.text, flight)
     return flight
   }
@@ -214,57 +218,38 @@ export class TokenVerifier {
   async #verifyWith(
     coming: readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal>,
     token: CompactToken,
-    { trust, identity }: Trusted
+    trusted: Trusted
   ): Promise<Verdict> {
-    const keys = coming instanceof Promise ? await coming : coming
-    if (keys instanceof Refusal) return keys
-    const verifiedBy = await this.#signedBy(keys, token)
-    if (verifiedBy === undefined) {
-      this.#refused.add(token.text, refusals.signature, keys, this.clock.monotonic())
+    const { text, header } = token
+    try {
+      const keys = coming instanceof Promise ? await coming : coming
+      if (keys instanceof Refusal) return keys
+      for (const candidate of keys) {
+        const imported = candidate.for(header.alg as string)
+        const key = imported instanceof Promise ? await imported : imported
+        this.#signatures++
+        try {
+          await compactVerify(text, key)
+        } catch {
+          // A bad signature: what else jose could find wrong the checks before have found.
+          continue
+        }
+        return this.#admit(token, candidate, trusted)
+      }
+      this.#refused.add(text, refusals.signature, keys, this.clock.monotonic())
       return refusals.signature
+    } finally {
+      this.#flights.delete(text)
     }
+  }
+
+  #admit({ text, header, claims }: CompactToken, verifiedBy: VerificationKey, trusted: Trusted): Verdict {
     // It may have been withdrawn while its signature was verified.
     if (!verifiedBy.current) return refusals.unknownKey
-    return this.#admit(token, verifiedBy, trust, identity)
-  }
-
-  async #signedBy(
-    keys: readonly VerificationKey[],
-    { text, header }: CompactToken
-  ): Promise<VerificationKey | undefined> {
-    for (const candidate of keys) {
-      const imported = candidate.for(header.alg as string)
-      const key: CryptoKey = imported instanceof Promise ? await imported : imported
-      this.#signatures++
-      try {
-        await compactVerify(text, key)
-        return candidate
-      } catch {
-        // Not this key's signature. What else jose could say, the checks before have said.
-      }
-    }
-    return undefined
-  }
-
-  #admit(
-    { text, header, claims }: CompactToken,
-    verifiedBy: VerificationKey,
-    trust: TrustedIssuer,
-    identityOptions: IdentityOptions
-  ): Verdict {
-    if (!freezeClaims(claims) || !freezeClaims(header)) return refusals.tooDeep
+    if (!freezeClaims(claims)) return refusals.tooDeep
+    const { trust } = trusted
     trust.keys.countUse()
-    const identity = identityOf(claims, header, identityOptions)
-    const token: VerifiedToken = Object.freeze({
-      claims,
-      header,
-      issuer: trust.issuer,
-      tokenId: claims.jti,
-      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
-      expiresAt: claims.exp as number,
-      identity,
-      evidence: identity.evidence
-    })
+    const token = new ProvenToken(text, header, claims, trust.issuer, trusted.identity)
     const proof = {
       token,
       verifiedBy,
@@ -273,7 +258,16 @@ export class TokenVerifier {
       expiresAt: token.expiresAt * 1000 + trust.toleranceMs
     }
     this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
-    return token
+    return this.#unlessRevoked(token)
+  }
+
+  #unlessRevoked(token: VerifiedToken): Verdict {
+    if (this.#revocations === undefined) return token
+    const state = this.#revocations.check(token)
+    if (state === 'good') return token
+    if (state !== 'revoked') return revocationsUnavailable
+    this.cache.counts.revoked++
+    return refusals.revoked
   }
 }
 
@@ -283,6 +277,11 @@ function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
+}
+
+function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
+  if (list === undefined || typeof list?.check === 'function') return list
+  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
 }
 
 function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
