@@ -71,6 +71,8 @@ interface Trusted {
 export class TokenVerifier {
   readonly cache: VerifiedTokenCache
   readonly clock: Clock
+  /** `cnf` members that are checked after verification. */
+  readonly confirmations: readonly string[]
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
@@ -87,6 +89,7 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
