@@ -155,6 +155,7 @@ export class JwksCache implements KeySource {
   /** 0 while the identity provider answers: then a key that is not here does not exist. */
   get retryAfterSeconds(): number {
     if (this.#consecutiveFailures === 0 && this.#set !== undefined) return 0
+    if (this.#flight !== undefined) return 1
     return Math.max(1, Math.ceil((this.#dueAt - this.#clock.monotonic()) / 1000))
   }
 

@@ -397,3 +397,31 @@ test('several issuers: one subject at two of them is two callers', async () => {
   assert.notEqual(a.identity.key, b.identity.key)
   assert.deepEqual([a.issuer, b.issuer], [issuer, other])
 })
+
+test('a key set in place without a usable key is told, by ready and to the reporter', async () => {
+  const told: unknown[] = []
+  const reporter = new Reporter({ onReport: ({ what, error }) => told.push(what, (error as Error).message) })
+  const time = new SimulatedTime()
+  const verifier = new TokenVerifier({ issuer, audience, jwks: { keys: [] }, clock: time, reporter })
+  await assert.rejects(verifier.ready(), /no usable key among 0/)
+  assert.deepEqual(told, ['jwks_read', 'no usable key among 0 in the JWK set'])
+  assert.equal(reasonOf(await verifier.check(await sign(time))), 'unknown_key')
+})
+
+test('callers are told apart by the application’s rule, and a rule that answers nonsense is a fault', async () => {
+  const time = new SimulatedTime()
+  const trust = { issuer, audience, jwks: { keys: [one.jwk] }, clock: time }
+  const machines = new TokenVerifier({
+    ...trust,
+    m2m: claims => (claims.sub === 'ada' ? 'machine' : undefined)
+  })
+  assert.equal((await machines.verify(await sign(time))).identity.kind, 'machine')
+  const nonsense = new TokenVerifier({ ...trust, m2m: () => 'robot' as never })
+  const token = await nonsense.verify(await sign(time))
+  assert.throws(() => token.identity, /must answer 'machine', 'human', 'unknown' or undefined, got robot/)
+})
+
+test('revocations must be a list that can be asked', () => {
+  const options = { issuer, audience, jwks: { keys: [one.jwk] }, revocations: [] as never }
+  assert.throws(() => new TokenVerifier(options), /revocations must have a method check, got /)
+})
