@@ -119,11 +119,10 @@ class RequestMetricsStage implements Stage, MetricSource {
   }
 
   #record(exchange: Exchange): void {
-    this.#active[originOf(exchange)]--
-    const series = this.#series.find(
-      requestKey(exchange),
-      this.#route && this.#routeOf(exchange, this.#route)
-    )
+    const origin = originOf(exchange)
+    this.#active[origin]--
+    const route = this.#route === undefined ? undefined : this.#routeOf(exchange, this.#route)
+    const series = this.#series.find(requestKey(exchange, origin), route)
     const now = this.#clock === undefined ? exchange.endedAt : this.#clock()
     const durationMs = exchange.endedAt - exchange.startedAt
     const bucket = series.duration.observe(durationMs / 1000)

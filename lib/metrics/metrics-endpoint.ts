@@ -27,7 +27,7 @@ export interface MetricsEndpointOptions {
 }
 
 /**
- * A request listener for GET and HEAD. The work is cut into slices of some 2 ms; scrapes of one format that come while
+ * A request listener for GET and HEAD. The work is cut into slices of some 1 ms; scrapes of one format that come while
  * one is being answered get the same answer.
  *
  * @example

@@ -33,9 +33,9 @@ export function originOf({ req }: Exchange): number {
 }
 
 /** One integer for everything but the route: status (10 bits), origin (5), caller (2), end (2). */
-export function requestKey(exchange: Exchange): number {
+export function requestKey(exchange: Exchange, origin: number): number {
   const end = exchange.outcome === 'completed' ? 0 : exchange.outcome === 'aborted' ? 1 : 2
-  return ((exchange.statusCode * 32 + originOf(exchange)) * 4 + callerOf(exchange.user)) * 4 + end
+  return ((exchange.statusCode * 32 + origin) * 4 + callerOf(exchange.user)) * 4 + end
 }
 
 type Labels = [name: string, value: string][]
