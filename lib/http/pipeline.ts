@@ -1,6 +1,6 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
+import { defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
 
@@ -69,12 +69,15 @@ export function composed(steps: readonly Step[], context: PipelineContext = {}):
 
 class Runner {
   readonly #steps: readonly Step[]
-  readonly #context: ExchangeContext | undefined
+  readonly #context: ExchangeContext
   readonly #skip: PathFilter | undefined
 
   constructor(steps: readonly Step[], { clientAddress, reporter, skip }: PipelineContext) {
     this.#steps = steps
-    this.#context = clientAddress && reporter && { clientAddress, reporter }
+    this.#context = {
+      clientAddress: clientAddress ?? defaultContext.clientAddress,
+      reporter: reporter ?? defaultContext.reporter
+    }
     this.#skip = skip
   }
 

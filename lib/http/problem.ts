@@ -38,7 +38,7 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
     if (!res.writableEnded) res.destroy()
     return
   }
-  if (res.destroyed) return
+  if (isGone(exchange)) return
   for (const name of res.getHeaderNames()) {
     if (name.startsWith('content-') || name === 'etag' || name === 'last-modified') res.removeHeader(name)
   }
@@ -68,6 +68,12 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
     res.writeHead(problem.status, headers)
     res.end(body)
   }
+}
+
+function isGone({ res }: Exchange): boolean {
+  const stream = (res as { stream?: { closed: boolean; destroyed: boolean } }).stream
+  // A write to an http/2 stream that was reset throws.
+  return stream === undefined ? res.destroyed : stream.closed || stream.destroyed
 }
 
 function bodyStillArrives(req: IncomingMessage): boolean {
