@@ -3,10 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { expose } from '../../lib/metrics/exposition.ts'
 import { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
 import { ProcessMetrics, type ProcessMetricsOptions } from '../../lib/metrics/process-metrics.ts'
-import { PrometheusText } from '../../lib/metrics/prometheus.ts'
 import { sampleOf, samples } from './samples.ts'
 
 function measuring(t: TestContext, options: ProcessMetricsOptions = {}) {
@@ -14,7 +12,7 @@ function measuring(t: TestContext, options: ProcessMetricsOptions = {}) {
   const processMetrics = new ProcessMetrics(options)
   t.after(() => processMetrics.close())
   registry.add(processMetrics)
-  return { processMetrics, text: () => expose(registry, new PrometheusText()).toString() }
+  return { processMetrics, text: () => registry.toPrometheus() }
 }
 
 /** Nothing else runs for so long. */

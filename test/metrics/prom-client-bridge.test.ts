@@ -2,11 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AggregatorRegistry, Counter, Registry } from 'prom-client'
 import { DurationBuckets } from '../../lib/metrics/duration-buckets.ts'
-import { expose } from '../../lib/metrics/exposition.ts'
 import { LabelSet, type Metric } from '../../lib/metrics/metric.ts'
 import { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
 import { bridgeToPromClient } from '../../lib/metrics/prom-client-bridge.ts'
-import { PrometheusText } from '../../lib/metrics/prometheus.ts'
 import { samples } from './samples.ts'
 
 function filledRegistry(): MetricRegistry {
@@ -45,7 +43,7 @@ test('a prom-client registry serves the same samples beside its own', async () =
   const registry = filledRegistry()
   bridgeToPromClient(registry, prom)
   const served = samples(await prom.metrics())
-  const ours = samples(expose(registry, new PrometheusText()).toString())
+  const ours = samples(registry.toPrometheus())
   assert.deepEqual(sorted(served), sorted([{ name: 'own_total', labels: {}, value: 3 }, ...ours]))
 
   function sorted(list: { name: string; labels: Record<string, string>; value: number }[]): string[] {
