@@ -166,6 +166,11 @@ test('a client that leaves is in flight, then aborted: without a status when it 
     ]
   )
   assert.equal(measured.getMetrics().timeToFirstByte.count, 1)
+  const firstBytes = samples(text()).filter(sample => sample.name === `${firstByte}_count`)
+  assert.deepEqual(
+    firstBytes.map(sample => sample.value),
+    [0, 1]
+  )
   assert.deepEqual(measured.getMetrics().statuses, { none: 1, '2xx': 1, '3xx': 0, '4xx': 0, '5xx': 0 })
 })
 
