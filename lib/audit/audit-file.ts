@@ -1,7 +1,7 @@
 /** Appends audit lines to a file, in batches and off the request path. */
 import { close, closeSync, constants, fstatSync, openSync, readSync, write, writeSync } from 'node:fs'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
-import type { AuditSink } from './audit-sink.ts'
+import type { AuditSink } from './audit-logger.ts'
 
 export interface AuditFileOptions {
   /** Appended to; created with mode 0600 when it is not there. Its folder must be. */

@@ -6,8 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { AuditEvent } from '../../lib/audit/audit-event.ts'
-import { AuditLogger } from '../../lib/audit/audit-logger.ts'
-import type { AuditSink } from '../../lib/audit/audit-sink.ts'
+import { AuditLogger, type AuditSink } from '../../lib/audit/audit-logger.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 
 function auditPath(t: TestContext): string {
