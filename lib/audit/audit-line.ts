@@ -52,7 +52,7 @@ export class AuditLineFormat {
   ofEvent(event: AuditEvent): string {
     let line = `{"timestamp":"${event.timestamp.toISOString()}"`
     const members = event.toDict()
-    for (const name in members) if (name !== 'timestamp') line += jsonMember(name, members[name])
+    for (const name of Object.keys(members)) if (name !== 'timestamp') line += jsonMember(name, members[name])
     return `${line}}`
   }
 

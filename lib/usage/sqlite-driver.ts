@@ -35,12 +35,8 @@ export function sqliteDriver(name?: SqliteDriverName): SqliteDriver {
 }
 
 function builtin(): DatabaseConstructor | undefined {
-  try {
-    return (process.getBuiltinModule('node:sqlite') as { DatabaseSync: DatabaseConstructor } | undefined)
-      ?.DatabaseSync
-  } catch {
-    return undefined
-  }
+  const sqlite = process.getBuiltinModule('node:sqlite') as { DatabaseSync: DatabaseConstructor } | undefined
+  return sqlite?.DatabaseSync
 }
 
 function libsql(): { module: string; Database: DatabaseConstructor } {
