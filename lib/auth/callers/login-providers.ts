@@ -1,0 +1,379 @@
+/** How hosted and self-hosted login services mark machines and people. */
+import { ownClient, personProfile, personSession, statedKind, workloadSubject } from './markers.ts'
+import type { Provider } from './provider.ts'
+import { human, isRecord, machine, type TokenShape, unknown, type Verdict } from './token-shape.ts'
+
+const auth0: Provider = {
+  name: 'auth0',
+  issued: token =>
+    token.hostIs('.auth0.com', '.auth0app.com') || /^[A-Za-z0-9_-]+@clients$/.test(token.sub ?? ''),
+  judge(token) {
+    const profile = token.has('sub_profile') ? statedKind(token) : undefined
+    if (profile !== undefined) return profile
+    if (token.sub?.includes('|')) return human('sub names a sign-in connection')
+    const said = workloadSubject(token) ?? statedKind(token)
+    if (said !== undefined) return said
+    return token.sub?.startsWith('agt_') ? machine('sub is an agent') : undefined
+  }
+}
+
+const okta: Provider = {
+  name: 'okta',
+  issued: token =>
+    token.hostIs('.okta.com', '.oktapreview.com', '.okta-emea.com', '.okta-gov.com', '.okta.mil') ||
+    (/^(?:AT|ID)\./.test(token.jti) && token.claims['ver'] === 1),
+  judge(token) {
+    if (token.text('uid') !== undefined) return human('uid')
+    const client = ownClient(token)
+    if (client !== undefined) return client
+    if (/^(?:0oa|wlp)[A-Za-z0-9]{10,}$/.test(token.sub ?? '')) return machine('sub is a client')
+    if (/^00u[A-Za-z0-9]{10,}$/.test(token.sub ?? '')) return human('sub is a user id')
+    return personSession(token) ?? unknown('neither uid nor sub of the client')
+  }
+}
+
+/** Regular and lightweight tokens name session, kind of token and grant in `jti`: `onrtac:…`. */
+const keycloakId = /^(on|of|tr)(rt|lt)([a-z]{2}):/
+const keycloakPersonGrants = new Set(['ac', 'ro', 'dg', 'cb'])
+
+const keycloak: Provider = {
+  name: 'keycloak',
+  issued: token =>
+    /^(?:\/auth)?(?:\/[^/]+)?\/realms\/[^/]+\/?$/.test(token.path) || keycloakId.test(token.jti),
+  judge(token) {
+    const [, session = '', form = '', grant = ''] = keycloakId.exec(token.jti) ?? []
+    if (token.text('clientHost') !== undefined && token.text('clientAddress') !== undefined) {
+      return machine('clientHost and clientAddress')
+    }
+    const account = serviceAccount(token)
+    const sid = token.text('sid') ?? token.text('session_state')
+    if (grant === 'cc') {
+      return form === 'rt' || account === 'own'
+        ? machine('the grant in jti')
+        : unknown('a lightweight token shows no account')
+    }
+    if (account === 'own') {
+      if (sid === undefined) return machine('preferred_username is the service account')
+      return token.hasAny('auth_time', 'given_name', 'nonce')
+        ? human('sid')
+        : unknown('a service account’s name with a session')
+    }
+    if (sid !== undefined) return human('sid')
+    if (account === 'other') {
+      return session === 'tr'
+        ? machine('preferred_username is a service account')
+        : unknown('named like a service account')
+    }
+    if (session !== 'tr' && keycloakPersonGrants.has(grant)) return human('the grant in jti')
+    return keycloakPerson(token)
+  }
+}
+
+function keycloakPerson(token: TokenShape): Verdict {
+  const name = token.text('preferred_username')
+  if (name !== undefined && token.hasAny('email', 'given_name', 'family_name'))
+    return human('preferred_username')
+  return personSession(token) ?? unknown('no user session and no service account')
+}
+
+/** Whether the token carries a service account's name: its own client's, another's, or none. Users can register such names too. */
+function serviceAccount(token: TokenShape): 'own' | 'other' | undefined {
+  const name = token.text('preferred_username') ?? token.text('username')
+  if (!name?.startsWith('service-account-')) return undefined
+  const client = token.text('client_id') ?? token.text('azp') ?? token.text('clientId') ?? ''
+  return name === `service-account-${client.toLowerCase()}` ? 'own' : 'other'
+}
+
+const authentik: Provider = {
+  name: 'authentik',
+  issued: token => token.path.includes('/application/o/'),
+  judge(token) {
+    if (token.text('sid') === undefined && token.text('email') === undefined && isGeneratedUser(token)) {
+      return machine('preferred_username is the client’s generated user')
+    }
+    // auth_time and acr are on service accounts' tokens too.
+    const session = personSession(token)
+    if (session !== undefined) return session
+    const named = token.text('name') !== token.text('preferred_username')
+    return token.text('email') !== undefined && named
+      ? human('email')
+      : unknown('a service account looks the same')
+  }
+}
+
+function isGeneratedUser(token: TokenShape): boolean {
+  return /^ak-.+-client_credentials$/.test(token.text('preferred_username') ?? '')
+}
+
+const zitadel: Provider = {
+  name: 'zitadel',
+  issued: token =>
+    token.hostIs('.zitadel.cloud', '.zitadel.app') ||
+    /^V\d+_\d+-at_\d+$/.test(token.jti) ||
+    Object.keys(token.claims).some(claim => claim.startsWith('urn:zitadel:')),
+  judge(token) {
+    if (token.sub === undefined) return unknown('no sub')
+    const session = personSession(token)
+    if (session !== undefined) return session
+    if (token.text('email') !== undefined || token.text('family_name') !== undefined)
+      return human('email or family_name')
+    // A service user's tokens name that user as the client; an application's id is a number, and its project's with it.
+    const client = token.text('client_id') ?? token.text('azp') ?? ''
+    const application = /^\d{15,}(?:@[\w-]+)?$/.test(client) && token.words('aud').includes(client)
+    return application && client !== token.sub && token.record('act') === undefined
+      ? human('client_id is an application')
+      : unknown('a service user looks the same')
+  }
+}
+
+const forgeRock: Provider = {
+  name: 'forgerock',
+  issued: token =>
+    token.hostIs('.forgeblocks.com') ||
+    token.has('auditTrackingId') ||
+    /^OAUTH2_STATE/.test(token.text('cts') ?? ''),
+  judge(token) {
+    if (/^\(age!.+\)$/.test(token.sub ?? '')) return machine('sub is an agent')
+    if (/^\(usr!.+\)$/.test(token.sub ?? '')) return human('sub is a user')
+    if (token.text('client_id') === 'service-account') return machine('client_id of service accounts')
+    return (
+      statedKind(token) ?? ownClient(token) ?? personSession(token) ?? unknown('auth_time is on every token')
+    )
+  }
+}
+
+const ping: Provider = {
+  name: 'pingone',
+  issued: token => token.host.startsWith('auth.pingone.') || token.has('p1.rid'),
+  judge(token) {
+    if (token.sub === undefined) return undefined
+    const client = ownClient(token)
+    if (client !== undefined) return client
+    return token.hasAny('sid', 'auth_time', 'acr') ? human('sid, acr or auth_time') : undefined
+  }
+}
+
+const hydra: Provider = {
+  name: 'hydra',
+  issued: token =>
+    token.hostIs('.oryapis.com') || (isRecord(token.claims['ext']) && Array.isArray(token.claims['scp'])),
+  judge(token) {
+    const client = ownClient(token)
+    if (client !== undefined) return client
+    // A client's own token always has the client as its subject; an assertion's subject may be anything.
+    if (token.scopes.includes('openid') || token.scopes.some(scope => /^offline(?:_access)?$/.test(scope))) {
+      return human('scope openid or offline')
+    }
+    return token.hostIs('.oryapis.com') &&
+      /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(token.sub ?? '')
+      ? human('sub is an identity, not the client')
+      : undefined
+  }
+}
+
+const logto: Provider = {
+  name: 'logto',
+  issued: token => token.hostIs('.logto.app'),
+  judge(token) {
+    const client = ownClient(token)
+    if (client !== undefined) return client
+    // A client's own token always has the client as its subject.
+    return token.sub !== undefined && token.text('client_id') !== undefined
+      ? human('sub is not the client')
+      : undefined
+  }
+}
+
+const fusionAuth: Provider = {
+  name: 'fusionauth',
+  issued: token =>
+    token.hostIs('.fusionauth.io') || token.header['gty'] !== undefined || token.has('authenticationType'),
+  judge(token) {
+    const said = statedKind(token)
+    if (said !== undefined) return said
+    return token.has('authenticationType') ? human('authenticationType') : undefined
+  },
+  clientId: token => token.text('applicationId')
+}
+
+const uaa: Provider = {
+  name: 'uaa',
+  issued: token =>
+    token.hostIs(
+      '.hana.ondemand.com',
+      '.accounts.ondemand.com',
+      '.accounts400.ondemand.com',
+      '.accounts.cloud.sap'
+    ) ||
+    token.has('rev_sig') ||
+    (token.has('zid') && token.has('cid')),
+  judge(token) {
+    for (const claim of ['user_id', 'user_name', 'user_uuid']) {
+      if (token.text(claim) !== undefined) return human(claim)
+    }
+    return statedKind(token) ?? ownClient(token) ?? undefined
+  }
+}
+
+const wso2: Provider = {
+  name: 'wso2',
+  issued: token =>
+    /^(?:APPLICATION|APPLICATION_USER|AGENT)$/.test(token.text('aut') ?? '') ||
+    token.host === 'api.asgardeo.io',
+  judge(token) {
+    const aut = token.text('aut')
+    if (aut === 'APPLICATION_USER') return human('aut=APPLICATION_USER')
+    if (aut === 'AGENT') return machine('aut=AGENT')
+    if (aut !== 'APPLICATION') return undefined
+    if (ownClient(token) !== undefined) return machine('aut=APPLICATION')
+    // Older servers wrote it on people's tokens too, and the owner's name on the client's.
+    if (token.scopes.includes('openid') || personSession(token) !== undefined)
+      return unknown('aut=APPLICATION of an older server')
+    const qualified = token.sub?.includes('@') && !token.scopes.includes('am_application_scope')
+    return qualified ? unknown('aut=APPLICATION with a user’s name') : machine('aut=APPLICATION')
+  }
+}
+
+const salesforce: Provider = {
+  name: 'salesforce',
+  issued: token =>
+    token.header['tty'] === 'sfdc-core-token' ||
+    token.hostIs('.salesforce.com') ||
+    /^uid:005/.test(token.sub ?? ''),
+  judge: token => personSession(token) ?? unknown('a client runs as a user')
+}
+
+const clerk: Provider = {
+  name: 'clerk',
+  issued: token =>
+    token.hostIs('.clerk.accounts.dev', '.clerk.com') ||
+    token.host.startsWith('clerk.') ||
+    (/^user_/.test(token.sub ?? '') && /^sess_/.test(token.text('sid') ?? '')) ||
+    /^mch_/.test(token.sub ?? ''),
+  judge(token) {
+    if (/^mch_/.test(token.sub ?? '')) return machine('sub is a machine')
+    return /^user_/.test(token.sub ?? '') ? human('sub is a user') : undefined
+  },
+  // azp is the origin of the page.
+  clientId: token => token.text('client_id') ?? (/^mch_/.test(token.sub ?? '') ? token.sub : null)
+}
+
+const workos: Provider = {
+  name: 'workos',
+  issued: token =>
+    token.hostIs('api.workos.com', '.authkit.app', '.workos.com') ||
+    /^app_consent_/.test(token.text('sid') ?? ''),
+  judge(token) {
+    if (/^client_/.test(token.sub ?? '')) return machine('sub is a client')
+    return /^user_/.test(token.sub ?? '') ? human('sub is a user') : undefined
+  }
+}
+
+const kinde: Provider = {
+  name: 'kinde',
+  issued: token => token.hostIs('.kinde.com') || /^kp_[0-9a-f]+$/.test(token.sub ?? ''),
+  judge(token) {
+    const said = statedKind(token)
+    if (said !== undefined) return said
+    return /^kp_/.test(token.sub ?? '') ? human('sub is a user') : undefined
+  }
+}
+
+const stytch: Provider = {
+  name: 'stytch',
+  issued: token =>
+    /^stytch\.com\//.test(token.iss) ||
+    token.hostIs('.stytch.com', 'stytch.com', '.customers.stytch.dev') ||
+    /^m2m-client-(?:test|live)-/.test(token.sub ?? '') ||
+    token.has('https://stytch.com/session'),
+  judge(token) {
+    if (/^m2m-client-/.test(token.sub ?? '')) return machine('sub is a client')
+    if (/^(?:user|member)-/.test(token.sub ?? '')) return human('sub is a user')
+    return token.has('https://stytch.com/session') ? human('session') : undefined
+  },
+  clientId: token => (/^m2m-client-/.test(token.sub ?? '') ? token.sub : undefined)
+}
+
+const descope: Provider = {
+  name: 'descope',
+  issued: token => token.hostIs('.descope.com') || token.has('drn'),
+  judge(token) {
+    const client = ownClient(token)
+    if (client !== undefined) return client
+    return token.words('amr').length > 0 ? human('amr') : unknown('an access key looks the same')
+  }
+}
+
+const supabase: Provider = {
+  name: 'supabase',
+  issued: token =>
+    /^supabase(?:-demo)?$/.test(token.iss) ||
+    token.hostIs('.supabase.co', '.supabase.in') ||
+    token.path.endsWith('/auth/v1'),
+  judge(token) {
+    if (token.text('role') === 'service_role') return machine('role=service_role')
+    if (token.sub === undefined)
+      return token.text('role') === 'anon' ? machine('role=anon without sub') : undefined
+    return token.text('session_id') === undefined ? undefined : human('session_id')
+  }
+}
+
+const cloudflare: Provider = {
+  name: 'cloudflare-access',
+  issued: token => token.hostIs('.cloudflareaccess.com'),
+  judge(token) {
+    const service = token.hasAny('common_name', 'service_token_id')
+    const person = token.text('email') !== undefined || token.text('identity_nonce') !== undefined
+    if (service && person) return unknown('a certificate and a person')
+    if (service)
+      return token.sub === undefined ? machine('common_name without sub') : unknown('common_name with sub')
+    return person ? human('email') : unknown('neither e-mail nor common_name')
+  },
+  clientId: token => token.text('common_name') ?? null
+}
+
+const contextForge: Provider = {
+  name: 'mcp-context-forge',
+  issued: token => token.iss === 'mcpgateway',
+  judge(token) {
+    const method = token.record('user')?.['auth_provider']
+    if (token.text('token_use') === 'api' || method === 'api_token') return machine('token_use=api')
+    return token.text('token_use') === 'session' ? human('token_use=session') : undefined
+  },
+  clientId: () => null
+}
+
+const gitlab: Provider = {
+  name: 'gitlab',
+  issued: token => token.host === 'gitlab.com' || token.has('sub_legacy'),
+  judge: token =>
+    personSession(token) ??
+    (token.hasAny('sub_legacy', 'nickname') ? human('nickname') : personProfile(token)),
+  clientId: token =>
+    typeof token.claims.aud === 'string' && token.has('sub_legacy') ? token.claims.aud : undefined
+}
+
+export const loginProviders: readonly Provider[] = [
+  auth0,
+  okta,
+  forgeRock,
+  keycloak,
+  authentik,
+  zitadel,
+  ping,
+  hydra,
+  logto,
+  uaa,
+  wso2,
+  salesforce,
+  clerk,
+  workos,
+  kinde,
+  stytch,
+  descope,
+  supabase,
+  cloudflare,
+  contextForge,
+  gitlab,
+  fusionAuth
+]
