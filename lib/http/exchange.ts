@@ -22,6 +22,16 @@ export interface Identity {
   readonly scopes: readonly string[]
 }
 
+/** The same caller as handlers see it. */
+export interface Caller extends Identity {
+  /** The verified token's claims, frozen. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Loaded when first asked for, once a request. */
+  readonly groups: PromiseLike<readonly string[]>
+  readonly roles: PromiseLike<readonly string[]>
+  readonly permissions: PromiseLike<readonly string[]>
+}
+
 /** Who refused a request, and the true reason, which the client is not always told. */
 export interface Denial {
   readonly stage: string

@@ -1,7 +1,7 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { runInContext } from './async-context.ts'
-import { defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
+import { type Caller, defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
 import { guardedUpgrade, type UpgradeHandler } from './upgrade.ts'
@@ -9,7 +9,12 @@ import { guardedUpgrade, type UpgradeHandler } from './upgrade.ts'
 export type Next = (error?: unknown) => void
 /** The Connect signature. `next` is called at most once: with nothing to go on, with an error to give up. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void
-export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => unknown
+/** A request as a handler behind a pipeline sees it. */
+export interface GuardedRequest extends IncomingMessage {
+  /** The verified caller; undefined for anonymous requests. */
+  user?: Caller | undefined
+}
+export type RequestHandler = (req: GuardedRequest, res: ServerResponse) => unknown
 
 /**
  * One step of a pipeline. `enter` answers true to go on and false when the answer is already on its way; a promise of
