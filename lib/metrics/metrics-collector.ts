@@ -30,7 +30,7 @@ const maxErrorTypes = 100
 const validationBounds = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
 
 /**
- * Counts token validations. Memory is fixed: some 500 KB once an hour has passed.
+ * Counts token validations. Memory is fixed: at most some 600 KB once an hour has passed.
  *
  * @example
  * const collector = new MetricsCollector()

@@ -290,3 +290,21 @@ test('wrong options are named, with what was given', () => {
   ]
   for (const [options, message] of table) assert.throws(() => metrics(options as MetricsOptions), message)
 })
+
+test('a method that is overridden on the way does not unbalance what is in flight', async t => {
+  const { get, text, measured } = await serve(t, {}, (req, res) => {
+    req.method = 'DELETE'
+    res.end()
+  })
+  await get('/', {}, 'POST')
+  await until(() => measured.getMetrics().duration.count === 1)
+  const active = samples(text()).filter(sample => sample.name === 'http_server_active_requests')
+  assert.deepEqual(active, [
+    {
+      name: 'http_server_active_requests',
+      labels: { http_request_method: 'POST', url_scheme: 'http' },
+      value: 0
+    }
+  ])
+  assert.equal(sampleOf(text(), `${duration}_count`, { http_request_method: 'POST' }), 1)
+})
