@@ -1,5 +1,5 @@
 /** The caller of one request: a light object over what verification proved once for all requests with the same token. */
-import type { Exchange, Identity } from '../http/exchange.ts'
+import type { Caller, Exchange } from '../http/exchange.ts'
 import type { AuthContext } from './auth-context.ts'
 import { actorOf } from './identity.ts'
 import type { CallerKind } from './m2m-token-detector.ts'
@@ -9,7 +9,7 @@ import type { Claims, VerifiedToken } from './verified-token.ts'
 type Loaded = readonly string[] | Promise<readonly string[]>
 
 /** `req.user` and `exchange.user`. Lives as long as its request. */
-export class User implements Identity {
+export class User implements Caller {
   /** The subject; for machines without one the client id. Empty when the token names nobody. */
   readonly id: string
   readonly key: string

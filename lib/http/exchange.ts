@@ -1,5 +1,6 @@
 /** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
@@ -19,6 +20,16 @@ export interface Identity {
   readonly isM2M: boolean
   readonly clientId: string | null
   readonly scopes: readonly string[]
+}
+
+/** The same caller as handlers see it. */
+export interface Caller extends Identity {
+  /** The verified token's claims, frozen. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Loaded when first asked for, once a request. */
+  readonly groups: PromiseLike<readonly string[]>
+  readonly roles: PromiseLike<readonly string[]>
+  readonly permissions: PromiseLike<readonly string[]>
 }
 
 /** Who refused a request, and the true reason, which the client is not always told. */
@@ -69,6 +80,8 @@ export class Exchange {
   /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
   older: Exchange | undefined = undefined
   newer: Exchange | undefined = undefined
+  /** @internal What `currentExchange` reads, if it is kept at all. */
+  asyncHolder: AsyncHolder | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
@@ -206,13 +219,28 @@ export class Exchange {
       const status = sentStatusOf(this.req, this.res)
       if (status >= 200) this.statusCode = status
     }
-    this.outcome = outcomeOf(this, finished)
+    this.#settle(outcomeOf(this, finished))
+  }
+
+  /** @internal Ends the exchange of an upgrade: its socket answered with `statusCode` and speaks another protocol now. */
+  handOver(statusCode: number): void {
+    if (this.outcome !== 'pending') return
+    this.statusCode = statusCode
+    this.headAt = performance.now()
+    this.endedAt = this.headAt
+    this.#settle('completed')
+  }
+
+  #settle(outcome: Outcome): void {
+    this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
-    if (listeners === undefined) return
-    this.#endListeners = undefined
-    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    }
+    if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
   }
 
   #listen(): void {
