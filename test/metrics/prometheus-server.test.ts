@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request } from 'node:http'
@@ -16,7 +16,7 @@ import { ProcessMetrics } from '../../lib/metrics/process-metrics.ts'
 import { missing } from '../support/program.ts'
 import { listen } from '../support/server.ts'
 
-const skip = missing('prometheus')
+const skip = missing('prometheus') || missing('promtool')
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 
 /** A server with requests of every kind behind it, and the formats that scrapes of it were answered in. */
@@ -159,6 +159,13 @@ describe('a Prometheus server', { skip, concurrency: true }, () => {
   it('reads the demo: a gate with everything on', async t => {
     const demo = await startDemo({ api: 0, issuer: 0 })
     t.after(() => demo.close())
+    const text = await (await fetch(`${demo.url}/metrics`)).text()
+    const { stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text })
+    const complaints = stderr
+      .toString()
+      .split('\n')
+      .filter(line => !line.startsWith('auth_validation_duration_avg_ms'))
+    assert.deepEqual(complaints, [''], 'nothing but the unit of an inherited name')
     for (const path of ['/whoami', '/whoami', '/orders'])
       assert.equal((await fetch(demo.url + path)).status, 401)
     const ask = await prometheus(t, Number(new URL(demo.url).port), [])
