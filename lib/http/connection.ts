@@ -1,6 +1,7 @@
 /** What is remembered for as long as a connection lives: its open exchanges, its client, its last credential. */
 import type { IncomingMessage } from 'node:http'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import type { ClientAddress } from './client-address.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -79,7 +80,7 @@ export function connectionOf(req: IncomingMessage): Connection {
   const bearer = bearerOf(req)
   const known = bearer?.[kConnection]
   if (known !== undefined) return known
-  const endsExchanges = bearer instanceof Socket
+  const endsExchanges = bearer instanceof Duplex
   const connection = new Connection(remoteAddressOf(req), endsExchanges)
   if (bearer !== undefined) bearer[kConnection] = connection
   // The one listener that a socket gets, however many requests it carries.

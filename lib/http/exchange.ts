@@ -1,9 +1,10 @@
 /** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
-import { isGone, type Outcome, outcomeOf, sentStatusOf } from './outcome.ts'
+import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
 
 export type { Outcome } from './outcome.ts'
@@ -19,6 +20,16 @@ export interface Identity {
   readonly isM2M: boolean
   readonly clientId: string | null
   readonly scopes: readonly string[]
+}
+
+/** The same caller as handlers see it. */
+export interface Caller extends Identity {
+  /** The verified token's claims, frozen. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Loaded when first asked for, once a request. */
+  readonly groups: PromiseLike<readonly string[]>
+  readonly roles: PromiseLike<readonly string[]>
+  readonly permissions: PromiseLike<readonly string[]>
 }
 
 /** Who refused a request, and the true reason, which the client is not always told. */
@@ -69,6 +80,8 @@ export class Exchange {
   /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
   older: Exchange | undefined = undefined
   newer: Exchange | undefined = undefined
+  /** @internal What `currentExchange` reads, if it is kept at all. */
+  asyncHolder: AsyncHolder | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
@@ -93,11 +106,9 @@ export class Exchange {
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
     res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
-    res.on('finish', onFinish)
-    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
-    if (!this.connection.endsExchanges) res.on('close', onClose)
-    if (res.writableFinished) this.end(true)
-    else if (isGone(req)) this.end(false)
+    this.#listen()
+    const standing = standingOf(req, res)
+    if (standing !== 'open') this.end(standing === 'finished')
   }
 
   /** The client's address after trusted proxies, in its canonical spelling; undefined on Unix sockets. */
@@ -208,13 +219,41 @@ export class Exchange {
       const status = sentStatusOf(this.req, this.res)
       if (status >= 200) this.statusCode = status
     }
-    this.outcome = outcomeOf(this, finished)
+    this.#settle(outcomeOf(this, finished))
+  }
+
+  /** @internal Ends the exchange of an upgrade: its socket answered with `statusCode` and speaks another protocol now. */
+  handOver(statusCode: number): void {
+    if (this.outcome !== 'pending') return
+    this.statusCode = statusCode
+    this.headAt = performance.now()
+    this.endedAt = this.headAt
+    this.#settle('completed')
+  }
+
+  #settle(outcome: Outcome): void {
+    this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
-    if (listeners === undefined) return
-    this.#endListeners = undefined
-    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    }
+    if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  #listen(): void {
+    const stream = streamOf(this.req)
+    if (stream !== undefined) {
+      // The compat response says nothing when a HEAD request is reset; its stream always does.
+      ;(stream as Bearing)[kExchange] = this
+      stream.on('close', onStreamClose)
+      return
+    }
+    this.res.on('finish', onFinish)
+    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
+    if (!this.connection.endsExchanges) this.res.on('close', onClose)
   }
 
   #call(listener: ExchangeListener): void {
@@ -248,6 +287,11 @@ function hookedWriteHead(this: ServerResponse): ServerResponse {
 
 function onFinish(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(true)
+}
+
+/** What the stream says of itself tells whether it finished. */
+function onStreamClose(this: Bearing): void {
+  this[kExchange]?.end(true)
 }
 
 function onClose(this: ServerResponse): void {

@@ -17,6 +17,8 @@ export interface Counts {
   /** The first index at which the running total reaches `rank`, the last one in use if it never does. */
   indexOfRank(rank: number): number
   clear(): void
+  /** The same counts at this moment, in counters of their own. */
+  copy(): OwnCounts
 }
 
 const wordRange = 2 ** 32
@@ -90,6 +92,15 @@ export class OwnCounts implements Counts {
     this.#high = undefined
     this.overflow = 0
     this.invalid = 0
+  }
+
+  copy(): OwnCounts {
+    const copy = new OwnCounts(this.#capacity, 0)
+    copy.low = this.low.slice()
+    copy.#high = this.#high?.slice()
+    copy.overflow = this.overflow
+    copy.invalid = this.invalid
+    return copy
   }
 
   #grow(index: number): void {

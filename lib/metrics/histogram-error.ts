@@ -3,8 +3,8 @@
 export type HistogramErrorCode =
   /** The bytes do not begin like an HdrHistogram, or not like one of a known kind. */
   | 'ERR_HISTOGRAM_FORMAT'
-  /** The bytes end too early, or a declared length does not fit them. */
-  | 'ERR_HISTOGRAM_TRUNCATED'
+  /** The bytes end too early, or a declared length is not theirs. */
+  | 'ERR_HISTOGRAM_LENGTH'
   /** A count, a run of zeros or a configuration is outside what a histogram can be. */
   | 'ERR_HISTOGRAM_RANGE'
   /** What was to be subtracted is not in there. */

@@ -1,10 +1,12 @@
 /** What can be asked of a histogram, all of it computed from the counters alone. */
 import type { BucketLayout } from './bucket-layout.ts'
 import type { Counts } from './histogram-counts.ts'
+import type { HistogramStep } from './histogram-iterators.ts'
+import * as iterators from './histogram-iterators.ts'
 
 export abstract class HistogramView {
   readonly layout: BucketLayout
-  protected readonly counts: Counts
+  protected counts: Counts
 
   constructor(layout: BucketLayout, counts: Counts) {
     this.layout = layout
@@ -130,12 +132,53 @@ export abstract class HistogramView {
     return this.#indexOf(a) === this.#indexOf(b)
   }
 
+  /** One step for each counter in use. This and the other iterators walk through the counts of this moment. */
+  recordedValues(): Generator<HistogramStep> {
+    return iterators.recordedValues(this.layout, this.counts.copy())
+  }
+
+  /**
+   * Steps that come closer to 100 % the closer they are.
+   * @param ticksPerHalfDistance steps on the way to 50 %, from there to 75 %, and so on
+   */
+  percentiles(ticksPerHalfDistance = 5): Generator<HistogramStep> {
+    checkStep('ticksPerHalfDistance', ticksPerHalfDistance)
+    return iterators.percentiles(this.layout, this.counts.copy(), ticksPerHalfDistance)
+  }
+
+  /** Steps of equal width. Where one counter spans several steps, the first of them has all its values. */
+  linearBucketValues(valueUnitsPerBucket: number): Generator<HistogramStep> {
+    checkStep('valueUnitsPerBucket', valueUnitsPerBucket)
+    return iterators.linearBucketValues(this.layout, this.counts.copy(), valueUnitsPerBucket)
+  }
+
+  /**
+   * Steps that grow by a factor. Where one counter spans several steps, the first of them has all its values.
+   * @param logBase the factor, more than 1
+   */
+  logarithmicBucketValues(valueUnitsInFirstBucket: number, logBase: number): Generator<HistogramStep> {
+    checkStep('valueUnitsInFirstBucket', valueUnitsInFirstBucket)
+    if (!(logBase > 1)) throw new RangeError(`Histogram: logBase must be more than 1, got ${String(logBase)}`)
+    return iterators.logarithmicBucketValues(
+      this.layout,
+      this.counts.copy(),
+      valueUnitsInFirstBucket,
+      logBase
+    )
+  }
+
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */
   #indexOf(value: number): number {
     if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
       throw new RangeError(`Histogram: value must be a number from 0 to 2^53 - 1, got ${String(value)}`)
     }
     return this.layout.indexOf(Math.floor(value))
+  }
+}
+
+function checkStep(parameter: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new RangeError(`Histogram: ${parameter} must be a positive integer, got ${String(value)}`)
   }
 }
 

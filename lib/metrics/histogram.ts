@@ -1,5 +1,6 @@
 /** A histogram with a bounded relative error at every magnitude: HdrHistogram, after the Java reference. */
 import { BucketLayout, type BucketOptions } from './bucket-layout.ts'
+import { bytesOfBase64, compress, decode, encode } from './histogram-codec.ts'
 import { OwnCounts } from './histogram-counts.ts'
 import { HistogramError } from './histogram-error.ts'
 import { HistogramView } from './histogram-view.ts'
@@ -137,9 +138,7 @@ export class Histogram extends HistogramView {
 
   /** An independent histogram with the same content. */
   copy(): Histogram {
-    const copy = new Histogram(this.layout)
-    copy.add(this)
-    return copy
+    return Histogram.#of(this.layout, this.counts.copy())
   }
 
   /** Forgets everything, `overflowCount` and `invalidCount` too. */
@@ -160,6 +159,38 @@ export class Histogram extends HistogramView {
       p999: frozen.percentile(99.9),
       ...{ overflowCount, invalidCount }
     }
+  }
+
+  /**
+   * The counts in HdrHistogram's V2 format, which its libraries in other languages read. `overflowCount` and `invalidCount`
+   * have no place in it.
+   * @param options.compressed in a zlib stream, default true
+   */
+  encode({ compressed = true }: { compressed?: boolean } = {}): Uint8Array {
+    const plain = encode(this.layout, this.counts.copy())
+    return compressed ? compress(plain) : plain
+  }
+
+  /** The compressed V2 format as text, `HISTFAAA…`, as interval logs have it. */
+  toBase64(): string {
+    return Buffer.from(this.encode()).toString('base64')
+  }
+
+  /**
+   * Reads V2, V1 and V0, compressed or not, as bytes or base64. A highest value beyond 2^53 - 1 becomes 2^53 - 1.
+   * Memory is bounded by the configuration in the header: 62 MB for 5 digits up to 2^53 - 1, 0.6 MB for 3 digits.
+   * @throws HistogramError `ERR_HISTOGRAM_FORMAT`, `ERR_HISTOGRAM_LENGTH` or `ERR_HISTOGRAM_RANGE` for what is no histogram
+   */
+  static decode(encoded: Uint8Array | string): Histogram {
+    const { layout, counts } = decode(typeof encoded === 'string' ? bytesOfBase64(encoded.trim()) : encoded)
+    return Histogram.#of(layout, counts)
+  }
+
+  static #of(layout: BucketLayout, counts: OwnCounts): Histogram {
+    const histogram = new Histogram(layout)
+    histogram.counts = counts
+    histogram.#follow()
+    return histogram
   }
 
   /** What `record` cannot do in a few instructions: large, refused or many values, a counter's first use or overflow. */

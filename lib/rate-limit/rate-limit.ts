@@ -52,13 +52,19 @@ export interface RateLimitStats {
   readonly unavailable: number
 }
 
+/** What `rateLimit()` gives: the middleware and its counts. */
+export interface RateLimit extends StageMiddleware {
+  stats(): RateLimitStats
+}
+
 /**
  * Limits requests by exact sliding windows. A refused request is answered with 429, `Retry-After` and a problem body.
  *
  * @throws TypeError when an option is not what it must be
  */
-export function rateLimit(options: RateLimitOptions): StageMiddleware {
-  return stageMiddleware(new RateLimitStage(options))
+export function rateLimit(options: RateLimitOptions): RateLimit {
+  const stage = new RateLimitStage(options)
+  return Object.assign(stageMiddleware(stage), { stats: () => stage.stats })
 }
 
 class RateLimitStage implements Stage {

@@ -15,7 +15,8 @@ function recorded(values: readonly number[], options?: HistogramOptions): Histog
 /** Counts by value, from the outside. */
 function contents(histogram: Histogram): [number, number][] {
   const found: [number, number][] = []
-  for (let value = 0; value <= histogram.max; value = histogram.nextNonEquivalentValue(value)) {
+  const { max } = histogram
+  for (let value = 0; value <= max; value = histogram.nextNonEquivalentValue(value)) {
     const count = histogram.countAt(value)
     if (count > 0) found.push([value, count])
   }
