@@ -45,7 +45,13 @@ async function prepare(): Promise<Setting> {
 }
 
 function verifierOf({ jwk }: Setting, maxEntries: number, hashTokens = false): TokenVerifier {
-  return new TokenVerifier({ issuer, audience, jwks: { keys: [jwk] }, cache: { maxEntries, hashTokens } })
+  return new TokenVerifier({
+    issuer,
+    audience,
+    preset: 'auth0',
+    jwks: { keys: [jwk] },
+    cache: { maxEntries, hashTokens }
+  })
 }
 
 /** A token seen before, as a string that is new at every call, as the HTTP parser makes it. */

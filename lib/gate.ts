@@ -128,7 +128,9 @@ function partsOf(options: GateOptions, reporter: Reporter): Parts {
   const registry = metricsOptions && (metricsOptions.registry ?? new MetricRegistry({ reporter }))
   const collector = registry && new MetricsCollector()
   const measured = registry && httpMetrics({ ...metricsOptions, registry })
-  const authenticated = options.auth ? authenticate(collectValidations(options.auth, collector)) : undefined
+  const authenticated = options.auth
+    ? authenticate({ reporter, ...collectValidations(options.auth, collector) })
+    : undefined
   const limited = options.rateLimit ? rateLimit(options.rateLimit) : undefined
   const endpoint = registry
     ? metricsEndpoint({ auth: false, ...metricsOptions?.endpoint, registry })

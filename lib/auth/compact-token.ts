@@ -1,6 +1,7 @@
 /** Takes a compact JWS apart, strictly: one token has one spelling, and what is no JWT costs next to nothing. */
 import { isUtf8 } from 'node:buffer'
-import { type Refusal, refusals } from './refusal.ts'
+import { Refusal, refusals } from './refusal.ts'
+import type { TokenHeaders } from './token-header.ts'
 import type { Claims, TokenHeader } from './verified-token.ts'
 
 /** A token as it claims to be; nothing of it is proven yet. */
@@ -10,8 +11,11 @@ export interface CompactToken {
   readonly claims: Claims
 }
 
-/** RFC 7515 in its strictest reading: three non-empty segments of unpadded base64url with zero spare bits. */
-export function parseCompactToken(text: string): CompactToken | Refusal {
+/**
+ * RFC 7515 in its strictest reading: three non-empty segments of unpadded base64url with zero spare bits. The header is
+ * judged before the claims are read.
+ */
+export function parseCompactToken(text: string, headers: TokenHeaders): CompactToken | Refusal {
   const headerEnd = text.indexOf('.')
   const claimsEnd = text.indexOf('.', headerEnd + 1)
   if (headerEnd < 1 || claimsEnd <= headerEnd + 1 || claimsEnd === text.length - 1) {
@@ -27,8 +31,8 @@ export function parseCompactToken(text: string): CompactToken | Refusal {
   ) {
     return refusals.notCanonical
   }
-  const header = jsonObject(text.slice(0, headerEnd))
-  if (header === undefined) return refusals.malformedHeader
+  const header = headers.read(text.slice(0, headerEnd))
+  if (header instanceof Refusal) return header
   const claims = jsonObject(text.slice(headerEnd + 1, claimsEnd))
   if (claims === undefined) return refusals.malformedClaims
   return { text, header, claims }
@@ -56,7 +60,8 @@ function sextet(code: number): number {
   return code === 0x2d ? 62 : code - 0x30 + 52
 }
 
-function jsonObject(segment: string): Record<string, unknown> | undefined {
+/** A segment's JSON object; undefined when it is none, or no UTF-8. */
+export function jsonObject(segment: string): Record<string, unknown> | undefined {
   const bytes = Buffer.from(segment, 'base64url')
   if (!isUtf8(bytes)) return undefined
   try {

@@ -41,8 +41,8 @@ export function identityOf(
   header: TokenHeader = {},
   options: IdentityOptions = {}
 ): CallerIdentity {
-  const { kind, clientId, provider, reason } = callerOf(claims, header, options)
   const token = new TokenShape(claims, header)
+  const { kind, clientId, provider, reason } = callerOf(token, claims, header, options)
   const isM2M = kind === 'machine'
   const id = token.sub ?? (isM2M ? (clientId ?? '') : '')
   return Object.freeze({
@@ -90,9 +90,14 @@ export function checkIdentityOptions(options: IdentityOptions, where: string): v
   }
 }
 
-function callerOf(claims: Claims, header: TokenHeader, options: IdentityOptions): CallerExplanation {
+function callerOf(
+  token: TokenShape,
+  claims: Claims,
+  header: TokenHeader,
+  options: IdentityOptions
+): CallerExplanation {
   const { m2m, machineSubjects, machineClients } = options
-  const detected = explainAs(claims, header, typeof m2m === 'string' ? m2m : undefined)
+  const detected = explainAs(token, typeof m2m === 'string' ? m2m : undefined)
   if (typeof claims.sub === 'string' && machineSubjects?.includes(claims.sub)) {
     return { ...detected, kind: 'machine', reason: 'a listed machine subject' }
   }

@@ -21,6 +21,8 @@ export type IssuerPreset =
   | 'google'
 
 export interface PresetRules {
+  /** Whose rules tell machine from human; undefined: the detector finds out. */
+  provider?: string
   /** Other spellings of the issuer in `iss`. */
   aliases: readonly string[]
   algorithms?: readonly string[]
@@ -91,6 +93,7 @@ const plain: PresetRules = {
 const presets: Record<IssuerPreset, (options: Asked) => Partial<PresetRules>> = {
   oidc: () => ({}),
   cognito: ({ acceptIdTokens = false }) => ({
+    provider: 'cognito',
     algorithms: ['RS256'],
     audienceClaim: 'client_id',
     judge: ({ token_use: use }) =>
@@ -98,18 +101,25 @@ const presets: Record<IssuerPreset, (options: Asked) => Partial<PresetRules>> = 
   }),
   'entra-v1': ({ issuer }) => entra(issuer, '1.0'),
   'entra-v2': ({ issuer }) => entra(issuer, '2.0'),
-  auth0: () => ({ algorithms: ['RS256', 'PS256'] }),
-  okta: () => ({ algorithms: ['RS256', 'ES256'] }),
+  auth0: () => ({ provider: 'auth0', algorithms: ['RS256', 'PS256'] }),
+  okta: () => ({ provider: 'okta', algorithms: ['RS256', 'ES256'] }),
   keycloak: ({ acceptIdTokens = false }) => ({
+    provider: 'keycloak',
     judge: ({ typ }) =>
       typ === 'Bearer' || typ === 'DPoP' || (typ === 'ID' && acceptIdTokens) ? undefined : refusals.type
   }),
-  google: () => ({ algorithms: ['RS256'], aliases: ['accounts.google.com'], acceptIdTokens: true })
+  google: () => ({
+    provider: 'google',
+    algorithms: ['RS256'],
+    aliases: ['accounts.google.com'],
+    acceptIdTokens: true
+  })
 }
 
 function entra(issuer: string, version: string): Partial<PresetRules> {
   const tenant = issuer.split('/')[3]
   return {
+    provider: 'entra',
     algorithms: ['RS256'],
     judge({ tid, ver }, header) {
       // A `nonce` in the header is hashed before signing: the signature never verifies outside Graph.

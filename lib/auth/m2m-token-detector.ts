@@ -1,6 +1,7 @@
 /** Tells machines from people by the claims of their tokens, and says which claim showed it. */
 import { cloudProviders, idTokenAudience } from './callers/cloud-providers.ts'
-import { loginProviders } from './callers/login-providers.ts'
+import { hostedLogins } from './callers/hosted-logins.ts'
+import { loginServers } from './callers/login-servers.ts'
 import { clientClaims, judgeByMarkers } from './callers/markers.ts'
 import type { Provider } from './callers/provider.ts'
 import { type CallerKind, scopesOf, TokenShape, textOf } from './callers/token-shape.ts'
@@ -34,7 +35,7 @@ export interface TokenMetadata {
   readonly email?: string | null
 }
 
-const providers: readonly Provider[] = [...workloads, ...cloudProviders, ...loginProviders]
+const providers: readonly Provider[] = [...workloads, ...cloudProviders, ...hostedLogins, ...loginServers]
 
 /** The names that `M2MTokenDetector.explain` gives and an issuer's `m2m` option takes. */
 export const providerNames: readonly string[] = providers.map(provider => provider.name)
@@ -76,17 +77,12 @@ export class M2MTokenDetector {
 
   /** @param header the token's JOSE header: some providers name the grant there */
   static explain(claims: unknown, header?: unknown): CallerExplanation {
-    return explainAs(claims, header, undefined)
+    return explainAs(new TokenShape(claims, header), undefined)
   }
 }
 
 /** Judges by the rules of one provider, whatever the issuer looks like: for custom domains. */
-export function explainAs(
-  claims: unknown,
-  header: unknown,
-  providerName: string | undefined
-): CallerExplanation {
-  const token = new TokenShape(claims, header)
+export function explainAs(token: TokenShape, providerName: string | undefined): CallerExplanation {
   const provider =
     providerName === undefined ? providerOf(token) : providers.find(({ name }) => name === providerName)
   const { kind, reason } = provider?.judge(token) ?? judgeByMarkers(token)

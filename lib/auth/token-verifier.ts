@@ -5,12 +5,13 @@ import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
-import { checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
+import { type CallerIdentity, checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
-import { keysUnavailable, Refusal, refusals, TokenError } from './refusal.ts'
+import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
-import { judgeHeader } from './token-header.ts'
+import { type RevocationList, signingInputDigest } from './revocation-list.ts'
+import { TokenHeaders } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
 import {
@@ -28,6 +29,8 @@ export interface TokenVerifierSettings {
   maxTokenBytes?: number
   /** The verified-token cache. */
   cache?: VerifiedTokenCacheOptions
+  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
+  revocations?: RevocationList
   /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
   confirmations?: readonly string[]
   /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
@@ -58,6 +61,8 @@ export type Verdict = VerifiedToken | Refusal
 interface Trusted {
   readonly trust: TrustedIssuer
   readonly identity: IdentityOptions
+  /** The identity may be worked out before the signature is verified: there is no rule of the application in it. */
+  readonly foresees: boolean
 }
 
 /**
@@ -69,8 +74,9 @@ export class TokenVerifier {
   readonly clock: Clock
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
-  readonly #algorithms: ReadonlySet<string>
+  readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
+  readonly #revocations: RevocationList | undefined
   readonly #refused: RefusedTokens
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
@@ -83,16 +89,18 @@ export class TokenVerifier {
     }
     this.clock = clock
     this.#maxTokenBytes = maxTokenBytes
+    this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
-      this.#trust(trust, { ...issuer, issuerInKey: issuer.issuerInKey ?? listed.length > 1 })
+      const m2m = issuer.m2m ?? trust.provider
+      this.#trust(trust, { issuerInKey: listed.length > 1, ...issuer, ...(m2m !== undefined && { m2m }) })
     }
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
-    this.#algorithms = new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms]))
+    this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
       if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
     }
@@ -141,7 +149,7 @@ export class TokenVerifier {
     if (wallNow < entry.notBefore) return refusals.notYetValid
     entry.used = true
     counts.hits++
-    return entry.token
+    return this.#unlessRevoked(entry.token)
   }
 
   /** Every issuer has keys. @throws Error when one cannot get them, such as a `DiscoveryError` that shows both issuers */
@@ -167,7 +175,7 @@ export class TokenVerifier {
       if (this.#trusted.has(name)) {
         throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
       }
-      this.#trusted.set(name, { trust, identity })
+      this.#trusted.set(name, { trust, identity, foresees: typeof identity.m2m !== 'function' })
     }
   }
 
@@ -175,11 +183,9 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
-    const token = parseCompactToken(text)
+    const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
-    const refusal = judgeHeader(header, this.#algorithms)
-    if (refusal !== undefined) return refusal
     // By the exact string: a list, a missing issuer or another spelling finds nothing.
     const trusted = this.#trusted.get(claims.iss as string)
     if (trusted === undefined) return refusals.issuer
@@ -194,7 +200,7 @@ export class TokenVerifier {
     }
     const keys = this.#keysFor(token, trusted.trust)
     if (keys instanceof Refusal) return keys
-    const flight = this.#verifyWith(keys, token, trusted).finally(() => this.#flights.delete(token.text))
+    const flight = this.#verifyWith(keys, token, trusted)
     this.#flights.set(token.text, flight)
     return flight
   }
@@ -213,52 +219,45 @@ export class TokenVerifier {
   async #verifyWith(
     coming: readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal>,
     token: CompactToken,
-    { trust, identity }: Trusted
+    trusted: Trusted
   ): Promise<Verdict> {
-    const keys = coming instanceof Promise ? await coming : coming
-    if (keys instanceof Refusal) return keys
-    const verifiedBy = await this.#signedBy(keys, token)
-    if (verifiedBy === undefined) {
-      this.#refused.add(token.text, refusals.signature, keys, this.clock.monotonic())
-      return refusals.signature
-    }
-    // It may have been withdrawn while its signature was verified.
-    if (!verifiedBy.current) return refusals.unknownKey
-    return this.#admit(token, verifiedBy, trust, identity)
-  }
-
-  async #signedBy(
-    keys: readonly VerificationKey[],
-    { text, header }: CompactToken
-  ): Promise<VerificationKey | undefined> {
-    for (const candidate of keys) {
-      const imported = candidate.for(header.alg as string)
-      const key: CryptoKey = imported instanceof Promise ? await imported : imported
-      this.#signatures++
-      try {
-        await compactVerify(text, key)
-        return candidate
-      } catch {
-        // Not this key's signature. What else jose could say, the checks before have said.
+    const { text, header } = token
+    try {
+      const keys = coming instanceof Promise ? await coming : coming
+      if (keys instanceof Refusal) return keys
+      for (const candidate of keys) {
+        const imported = candidate.for(header.alg as string)
+        const key = imported instanceof Promise ? await imported : imported
+        this.#signatures++
+        const signed = isSignedWith(text, key)
+        // Another thread checks the signature; meanwhile this one works out who the caller would be.
+        const claimed = trusted.foresees ? identityOf(token.claims, header, trusted.identity) : undefined
+        if (await signed) return this.#admit(token, candidate, trusted, claimed)
       }
+      this.#refused.add(text, refusals.signature, keys, this.clock.monotonic())
+      return refusals.signature
+    } finally {
+      this.#flights.delete(text)
     }
-    return undefined
   }
 
   #admit(
     { text, header, claims }: CompactToken,
     verifiedBy: VerificationKey,
-    trust: TrustedIssuer,
-    identityOptions: IdentityOptions
+    { trust, identity: identityOptions }: Trusted,
+    claimed: CallerIdentity | undefined
   ): Verdict {
-    if (!freezeClaims(claims) || !freezeClaims(header)) return refusals.tooDeep
+    // It may have been withdrawn while its signature was verified.
+    if (!verifiedBy.current) return refusals.unknownKey
+    if (!freezeClaims(claims)) return refusals.tooDeep
     trust.keys.countUse()
-    const identity = identityOf(claims, header, identityOptions)
+    const identity = claimed ?? identityOf(claims, header, identityOptions)
     const token: VerifiedToken = Object.freeze({
       claims,
       header,
       issuer: trust.issuer,
       tokenId: claims.jti,
+      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
       expiresAt: claims.exp as number,
       identity,
       evidence: identity.evidence
@@ -271,7 +270,26 @@ export class TokenVerifier {
       expiresAt: token.expiresAt * 1000 + trust.toleranceMs
     }
     this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
-    return token
+    return this.#unlessRevoked(token)
+  }
+
+  #unlessRevoked(token: VerifiedToken): Verdict {
+    if (this.#revocations === undefined) return token
+    const state = this.#revocations.check(token)
+    if (state === 'good') return token
+    if (state !== 'revoked') return revocationsUnavailable
+    this.cache.counts.revoked++
+    return refusals.revoked
+  }
+}
+
+async function isSignedWith(token: string, key: CryptoKey): Promise<boolean> {
+  try {
+    await compactVerify(token, key)
+    return true
+  } catch {
+    // A bad signature: what else jose could find wrong the checks before have found.
+    return false
   }
 }
 
@@ -281,6 +299,11 @@ function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
+}
+
+function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
+  if (list === undefined || typeof list?.check === 'function') return list
+  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
 }
 
 function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {

@@ -66,7 +66,8 @@ export class TrustedIssuer {
   /** Every `iss` that means this issuer. */
   readonly names: readonly string[]
   readonly keys: KeySource
-  readonly preset: IssuerPreset
+  /** The identity provider, as the preset names it for the rules about callers. */
+  readonly provider: string | undefined
   readonly algorithms: ReadonlySet<string>
   readonly toleranceMs: number
   readonly #audiences: readonly string[]
@@ -81,7 +82,7 @@ export class TrustedIssuer {
     const preset = issuerPreset(options)
     this.issuer = options.issuer
     this.names = [options.issuer, ...preset.aliases]
-    this.preset = options.preset ?? 'oidc'
+    this.provider = preset.provider
     this.algorithms = checkAlgorithms(options.algorithms ?? preset.algorithms ?? asymmetric)
     this.toleranceMs = seconds('clockToleranceSeconds', options.clockToleranceSeconds ?? 5) * 1000
     this.#maxLifetimeMs = seconds('maxLifetimeSeconds', options.maxLifetimeSeconds ?? tenYears) * 1000

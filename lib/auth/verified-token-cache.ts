@@ -27,7 +27,7 @@ export interface VerifiedTokenCacheStats {
   evictions: number
   /** Found on a hit, and refused, since their `exp` had passed. */
   expired: number
-  /** Found on a hit, and refused. */
+  /** Good tokens, in the cache or not, that the revocation list refused. */
   revoked: number
 }
 

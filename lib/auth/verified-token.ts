@@ -31,6 +31,8 @@ export interface VerifiedToken {
   readonly issuer: string
   /** `jti`, where the token has one. */
   readonly tokenId: string | undefined
+  /** `signingInputDigest` of a token without `jti`, its name in revocation lists. */
+  readonly digest: string | undefined
   /** Seconds since the epoch. */
   readonly expiresAt: number
   /** Who the token speaks for, worked out once. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test from 'node:test'
 import { M2MTokenDetector } from '../../lib/auth/m2m-token-detector.ts'
+import { shapes } from './token-shapes.ts'
 
 interface Vector {
   id: string
@@ -22,6 +23,15 @@ test('judges every known token shape right', async t => {
     await t.test(`${vector.id} ${vector.provider}, ${vector.grant}`, () => {
       const { kind, clientId, reason } = M2MTokenDetector.explain(vector.claims, vector.header)
       assert.deepEqual({ kind, clientId }, { kind: vector.expected, clientId: vector.clientId }, reason)
+    })
+  }
+})
+
+test('judges other shapes of the same providers, and of others', async t => {
+  for (const [what, expected, clientId, claims, header] of shapes) {
+    await t.test(what, () => {
+      const answer = M2MTokenDetector.explain(claims, header)
+      assert.deepEqual([answer.kind, answer.clientId], [expected, clientId], JSON.stringify(answer))
     })
   }
 })
@@ -56,8 +66,15 @@ test('answers about claims of any shape without throwing', () => {
 })
 
 test('damaging one claim of a machine’s token never makes it a person’s', () => {
-  for (const { id, claims, header } of tokens.filter(vector => vector.expected === 'machine')) {
-    for (const name of Object.keys(claims)) {
+  const machines = [
+    ...tokens.filter(({ expected }) => expected === 'machine'),
+    ...shapes
+      .filter(([, kind]) => kind === 'machine')
+      .map(([id, , , claims, header]) => ({ id, claims, header }))
+  ]
+  for (const { id, claims, header } of machines) {
+    // But for `token_use` an API token is its owner's token.
+    for (const name of Object.keys(claims).filter(claim => claim !== 'token_use')) {
       for (const value of [undefined, null, '', 7, [], {}]) {
         const { kind, reason } = M2MTokenDetector.explain({ ...claims, [name]: value }, header)
         assert.notEqual(kind, 'human', `${id} with ${name}=${JSON.stringify(value)}: ${reason}`)

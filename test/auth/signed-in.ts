@@ -3,6 +3,7 @@
 import { type AuthContext, passAnonymous } from '../../lib/auth/auth-context.ts'
 import { type IdentityOptions, identityOf } from '../../lib/auth/identity.ts'
 import { type MembershipOptions, Memberships } from '../../lib/auth/memberships.ts'
+import { signingInputDigest } from '../../lib/auth/revocation-list.ts'
 import { User } from '../../lib/auth/user.ts'
 import type { Claims, VerifiedToken } from '../../lib/auth/verified-token.ts'
 import type { Exchange } from '../../lib/http/exchange.ts'
@@ -14,13 +15,14 @@ export interface SignedInOptions {
   identity?: IdentityOptions
 }
 
-export function verified(claims: Claims, options: IdentityOptions = {}): VerifiedToken {
+export function verified(claims: Claims, options: IdentityOptions = {}, text = ''): VerifiedToken {
   const identity = identityOf(claims, {}, options)
   return {
     claims,
     header: {},
     issuer: claims.iss ?? 'https://issuer.example',
     tokenId: claims.jti,
+    digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
     expiresAt: claims.exp ?? 0,
     identity,
     evidence: identity.evidence

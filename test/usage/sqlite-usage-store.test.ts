@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -291,16 +290,3 @@ for (const [options, message] of wrong) {
     assert.throws(() => new SqliteUsageStore(options as never), message)
   })
 }
-
-const builtin = (() => {
-  try {
-    return createRequire(import.meta.url)('node:sqlite') !== undefined
-  } catch {
-    return false
-  }
-})()
-
-test('takes node:sqlite where there is one, else libsql', () => {
-  assert.equal(sqliteDriver().name, builtin ? 'node:sqlite' : 'libsql')
-  if (!builtin) assert.throws(() => sqliteDriver('node:sqlite'), /this Node \(v.*\) has no node:sqlite/)
-})

@@ -27,7 +27,7 @@ const connectionSubject =
 
 /** Judges a token of an issuer that no rule of its own knows. Where the claims speak both ways nobody is believed. */
 export function judgeByMarkers(token: TokenShape): Verdict {
-  const said = statedKind(token) ?? workloadSubject(token)
+  const said = statedKind(token) ?? workloadSubject(token) ?? clientConnection(token)
   if (said !== undefined) return said
   const client = ownClient(token)
   const session = personSession(token)
@@ -131,6 +131,13 @@ export function isServiceAccount(text: string | undefined): boolean {
   return text !== undefined && serviceAccountEmail.test(text)
 }
 
+/** Keycloak notes where a client asked from only when the client asked for itself. */
+export function clientConnection(token: TokenShape): Verdict | undefined {
+  return token.text('clientHost') !== undefined && token.text('clientAddress') !== undefined
+    ? machine('clientHost and clientAddress')
+    : undefined
+}
+
 /** A token whose subject is the client itself. */
 export function ownClient(token: TokenShape): Verdict | undefined {
   const claim = token.clientClaimOfSubject(...clientClaims)
@@ -159,16 +166,20 @@ export function personSession(token: TokenShape): Verdict | undefined {
 /** RFC 6749, section 4.4: a client that acts for itself; some issuers then leave `sub` out. */
 function withoutSubject(token: TokenShape): Verdict | undefined {
   if (token.sub !== undefined) return undefined
-  if (personProfile(token) !== undefined) return unknown('a person’s claims without sub')
+  const profile = personProfile(token)
+  if (profile !== undefined)
+    return userNameClaims.includes(profile.reason) ? profile : unknown(`${profile.reason} without sub`)
   return token.text('client_id') !== undefined ? machine('client_id without sub') : undefined
 }
+
+const userNameClaims = ['cognito:username', 'username', 'user_name', 'Username', 'upn', 'unique_name']
 
 /** Claims that describe a person. Weak: they count where nothing points to a machine. */
 export function personProfile(token: TokenShape): Verdict | undefined {
   const { sub } = token
   if (sub !== undefined && connectionSubject.test(sub)) return human('sub names a sign-in connection')
   if (sub?.startsWith('mailto:')) return human('sub is a mailbox')
-  for (const claim of ['cognito:username', 'username', 'user_name', 'Username', 'upn', 'unique_name']) {
+  for (const claim of userNameClaims) {
     const name = token.text(claim)
     if (name !== undefined && !robotName.test(name) && !name.startsWith('service-account-'))
       return human(claim)

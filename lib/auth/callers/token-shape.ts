@@ -38,9 +38,9 @@ export class TokenShape {
     this.claims = isRecord(claims) ? claims : {}
     this.header = isRecord(header) ? header : {}
     this.iss = this.text('iss') ?? ''
-    const url = /^https?:\/\//i.test(this.iss) && URL.canParse(this.iss) ? new URL(this.iss) : undefined
-    this.host = url?.hostname ?? ''
-    this.path = url?.pathname ?? ''
+    const { host, path } = addressOf(this.iss)
+    this.host = host
+    this.path = path
     this.sub = this.text('sub')
     this.jti = this.text('jti') ?? ''
     this.grants = [...this.words('gty'), ...this.words('grant_type'), ...wordsOf(this.header['gty'])]
@@ -74,13 +74,38 @@ export class TokenShape {
   }
 
   hostIs(...hosts: string[]): boolean {
-    return hosts.some(host => this.host === host || (host.startsWith('.') && this.host.endsWith(host)))
+    // Asked for every provider in turn: no closure.
+    for (const host of hosts) {
+      if (this.host === host || (host.charCodeAt(0) === 0x2e && this.host.endsWith(host))) return true
+    }
+    return false
   }
 
   /** The first of these claims that repeats the subject: the token speaks for its own client. */
   clientClaimOfSubject(...names: string[]): string | undefined {
     return this.sub === undefined ? undefined : names.find(name => this.text(name) === this.sub)
   }
+}
+
+interface Address {
+  readonly host: string
+  readonly path: string
+}
+
+const noAddress: Address = { host: '', path: '' }
+/** Issuers are few, and parsing a URL is most of what a verdict would cost. */
+const addresses = new Map<string, Address>()
+const maxAddresses = 100
+
+function addressOf(iss: string): Address {
+  const known = addresses.get(iss)
+  if (known !== undefined) return known
+  if (!/^https?:\/\//i.test(iss) || !URL.canParse(iss)) return noAddress
+  const { hostname, pathname } = new URL(iss)
+  const address = { host: hostname, path: pathname }
+  if (addresses.size >= maxAddresses) addresses.clear()
+  addresses.set(iss, address)
+  return address
 }
 
 /** The scopes a token carries, from `scope` or `scp`, each text or array. */
