@@ -10,9 +10,9 @@ export {
   type AuditDetails,
   AuditLogger,
   type AuditLoggerOptions,
+  type AuditSink,
   type AuditStats
 } from './audit/audit-logger.ts'
-export type { AuditSink } from './audit/audit-sink.ts'
 export {
   type Authenticate,
   type AuthenticateOptions,
