@@ -123,6 +123,11 @@ export class SlidingWindow {
     return oldest === -Infinity ? undefined : oldest - now
   }
 
+  /** Whether a key has a slot of its own. */
+  owns(identifier: string): boolean {
+    return this.#slotOf.has(keyOf(identifier))
+  }
+
   /** When the last thing that this key has taken stops to count; -Infinity when it has taken nothing. */
   lastStamp(identifier: string): number {
     const key = keyOf(identifier)
@@ -138,6 +143,22 @@ export class SlidingWindow {
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
   refund(charge: Charge): void {
     if (this.#rings.refund(charge)) this.#close(charge.slot)
+  }
+
+  /** Live stamps of all keys that have a slot, the key used longest ago first. */
+  *live(now: number): Generator<{ key: string; stamps: [stamp: number, units: number][] }> {
+    for (let slot = this.#rings.first; slot !== 0; slot = this.#rings.next(slot)) {
+      const stamps = this.#rings.live(slot, now)
+      if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys[slot], stamps }
+    }
+  }
+
+  /** Puts back what `live` gave: keys in its order, each once. */
+  restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
+    const slot = this.#openSlot()
+    this.#keys[slot] = key
+    this.#slotOf.set(key, slot)
+    for (const [stamp, units] of stamps) this.#rings.restore(slot, stamp, units)
   }
 
   reset(identifier: string): void {

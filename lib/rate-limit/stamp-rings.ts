@@ -108,6 +108,11 @@ export class StampRings {
     return this.slots[NEWER]
   }
 
+  /** The slot that was used next; 0 after the last. */
+  next(slot: number): number {
+    return this.slots[(slot << slotBits) + NEWER]
+  }
+
   /** Makes room for slots up to but not including `slots`. */
   grow(slots: number): void {
     const grown = new Int32Array(slots << slotBits)
@@ -191,6 +196,28 @@ export class StampRings {
       if (stamp > now) return stamp
     }
     return -Infinity
+  }
+
+  /** What is live of a slot, oldest first. */
+  live(slot: number, now: number): [stamp: number, units: number][] {
+    const { page, weights, base, capacity } = this.#ringOf(slot)
+    const head = this.slots[(slot << slotBits) + HEAD]
+    const stamps: [number, number][] = []
+    for (let i = 0; i < this.slots[(slot << slotBits) + COUNT]; i++) {
+      const at = base + wrap(head + i, capacity)
+      if (page[at] > now) stamps.push([page[at], weights === undefined ? 1 : weights[at]])
+    }
+    return stamps
+  }
+
+  /** Puts a stamp behind the newest of a slot. */
+  restore(slot: number, stamp: number, units: number): void {
+    if (units !== 1 || this.latest === Infinity) this.#weigh()
+    const count = this.slots[(slot << slotBits) + COUNT]++
+    this.append(slot, count, stamp)
+    if (this.#used === undefined) return
+    this.#used[slot] += units
+    this.#addWeight(slot, units)
   }
 
   /** Whether a slot has nothing live; from then on, time does not go back to when it had. */
