@@ -169,7 +169,7 @@ function monotonic(): number {
 /** The numbers of a window, with defaults. `owner` begins the error texts. */
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
-  const windowMs = (windowSeconds as number) * 1_000
+  const windowMs = milliseconds(windowSeconds as number)
   if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
     throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
   }
@@ -195,6 +195,13 @@ interface CheckedWindow extends RateLimiterOptions {
   windowMs: number
   resolutionMs: number
   maxKeys: number
+}
+
+/** 2.006 s are 2 006 ms, although floating point has it a little less. */
+function milliseconds(seconds: number): number {
+  const ms = seconds * 1_000
+  const whole = Math.round(ms)
+  return whole > 0 && Math.abs(ms - whole) < 1e-6 ? whole : ms
 }
 
 function checkCount(owner: string, option: string, value: unknown, most: number): number {
