@@ -5,7 +5,8 @@ import { LRUMap } from 'mnemonist'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { checkCost, checkWindow, type RateLimiterOptions } from './rate-limiter.ts'
 import { HEADER, SharedMemory } from './shared/shared-memory.ts'
-import { type KeyDigest, type SharedCharge, SharedWindows } from './shared/shared-windows.ts'
+import type { SharedCharge } from './shared/shared-rings.ts'
+import { type KeyDigest, SharedWindows } from './shared/shared-windows.ts'
 
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**
