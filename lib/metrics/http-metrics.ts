@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Exchange } from '../http/exchange.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { checkBounds, type DurationBuckets, standardBounds } from './duration-buckets.ts'
+import { DurationRecord } from './duration-record.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { ObservedHistogram } from './observed-histogram.ts'
@@ -115,8 +116,12 @@ class RequestMetricsStage implements Stage, MetricSource {
   getMetrics(window: MetricsWindow = 'total'): RequestMetrics {
     return {
       activeRequests: this.#active.reduce((sum, count) => sum + count, 0),
-      ...this.#windows.read(window, this.#clock === undefined ? performance.now() : this.#clock()).summary()
+      ...this.#windows.read(window, this.#now()).summary()
     }
+  }
+
+  #now(): number {
+    return this.#clock === undefined ? performance.now() : this.#clock()
   }
 
   #record(exchange: Exchange): void {
@@ -192,7 +197,7 @@ class RequestMetricsStage implements Stage, MetricSource {
         type: 'gauge',
         unit: 'seconds',
         help: 'Percentiles of the duration of the last 60 to 65 seconds and 60 to 65 minutes, within 0.8 %.',
-        points: () => percentilePoints(this)
+        points: () => percentilePoints(this.#windows, this.#now())
       },
       singleMetric(
         { name: 'ostiary_http_series', type: 'gauge', help: 'Label sets of HTTP metrics in use.' },
@@ -242,10 +247,12 @@ function activePoints(active: Float64Array, seen: Uint8Array): ScalarPoint[] {
 }
 
 /** None for a window without requests: 0 would look like a fast server. */
-function percentilePoints(stage: RequestMetricsStage): ScalarPoint[] {
+function percentilePoints(windows: Windows<RequestRecord>, now: number): ScalarPoint[] {
   const points: ScalarPoint[] = []
   for (const window of ['minute', 'hour'] as const) {
-    const { duration } = stage.getMetrics(window)
+    const durations = new DurationRecord(2)
+    for (const slot of windows.slots(window, now)) durations.add(slot.durations)
+    const duration = durations.summary()
     if (duration.count === 0) continue
     const percentiles = {
       50: duration.p50Ms,

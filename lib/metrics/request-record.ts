@@ -15,7 +15,7 @@ export interface RequestSummary {
 }
 
 export class RequestRecord implements WindowRecord<RequestRecord> {
-  readonly #durations: DurationRecord
+  readonly durations: DurationRecord
   readonly #firstBytes: DurationRecord
   #none = 0
   #success = 0
@@ -24,7 +24,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
   #serverError = 0
 
   constructor(significantDigits: number) {
-    this.#durations = new DurationRecord(significantDigits)
+    this.durations = new DurationRecord(significantDigits)
     this.#firstBytes = new DurationRecord(significantDigits)
   }
 
@@ -38,7 +38,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     else if (status < 400) this.#redirect++
     else if (status < 500) this.#clientError++
     else this.#serverError++
-    this.#durations.record(durationMs)
+    this.durations.record(durationMs)
     if (firstByteMs !== undefined) this.#firstBytes.record(firstByteMs)
   }
 
@@ -48,7 +48,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     this.#redirect += other.#redirect
     this.#clientError += other.#clientError
     this.#serverError += other.#serverError
-    this.#durations.add(other.#durations)
+    this.durations.add(other.durations)
     this.#firstBytes.add(other.#firstBytes)
   }
 
@@ -58,7 +58,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     this.#redirect = 0
     this.#clientError = 0
     this.#serverError = 0
-    this.#durations.clear()
+    this.durations.clear()
     this.#firstBytes.clear()
   }
 
@@ -71,7 +71,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
         '4xx': this.#clientError,
         '5xx': this.#serverError
       },
-      duration: this.#durations.summary(),
+      duration: this.durations.summary(),
       timeToFirstByte: this.#firstBytes.summary()
     }
   }
