@@ -16,32 +16,32 @@ export interface DurationSummary {
 
 /** In µs, up to an hour; what is longer counts as an hour, but for the average and the longest. */
 export class DurationRecord implements WindowRecord<DurationRecord> {
-  readonly #histogram: Histogram
+  readonly histogram: Histogram
   #count = 0
   #sumMs = 0
   #maxMs = 0
 
   constructor(significantDigits: number) {
-    this.#histogram = new Histogram({ lowest: 1, highest: 3.6e9, significantDigits })
+    this.histogram = new Histogram({ lowest: 1, highest: 3.6e9, significantDigits })
   }
 
   /** @param durationMs a finite number from 0 up */
   record(durationMs: number): void {
-    this.#histogram.record(Math.round(durationMs * 1000))
+    this.histogram.record(Math.round(durationMs * 1000))
     this.#count++
     this.#sumMs += durationMs
     if (durationMs > this.#maxMs) this.#maxMs = durationMs
   }
 
   add(other: DurationRecord): void {
-    this.#histogram.add(other.#histogram)
+    this.histogram.add(other.histogram)
     this.#count += other.#count
     this.#sumMs += other.#sumMs
     this.#maxMs = Math.max(this.#maxMs, other.#maxMs)
   }
 
   clear(): void {
-    this.#histogram.reset()
+    this.histogram.reset()
     this.#count = 0
     this.#sumMs = 0
     this.#maxMs = 0
@@ -66,6 +66,6 @@ export class DurationRecord implements WindowRecord<DurationRecord> {
 
   /** A bucket's upper end may lie above the longest duration that was ever seen. */
   #percentileMs(percentile: number): number {
-    return this.#count === 0 ? 0 : Math.min(this.#histogram.percentile(percentile) / 1000, this.#maxMs)
+    return this.#count === 0 ? 0 : Math.min(this.histogram.percentile(percentile) / 1000, this.#maxMs)
   }
 }

@@ -16,7 +16,7 @@ export interface RequestSummary {
 
 export class RequestRecord implements WindowRecord<RequestRecord> {
   readonly durations: DurationRecord
-  readonly #firstBytes: DurationRecord
+  readonly firstBytes: DurationRecord
   #none = 0
   #success = 0
   #redirect = 0
@@ -25,7 +25,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
 
   constructor(significantDigits: number) {
     this.durations = new DurationRecord(significantDigits)
-    this.#firstBytes = new DurationRecord(significantDigits)
+    this.firstBytes = new DurationRecord(significantDigits)
   }
 
   /**
@@ -39,7 +39,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     else if (status < 500) this.#clientError++
     else this.#serverError++
     this.durations.record(durationMs)
-    if (firstByteMs !== undefined) this.#firstBytes.record(firstByteMs)
+    if (firstByteMs !== undefined) this.firstBytes.record(firstByteMs)
   }
 
   add(other: RequestRecord): void {
@@ -49,7 +49,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     this.#clientError += other.#clientError
     this.#serverError += other.#serverError
     this.durations.add(other.durations)
-    this.#firstBytes.add(other.#firstBytes)
+    this.firstBytes.add(other.firstBytes)
   }
 
   clear(): void {
@@ -59,7 +59,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
     this.#clientError = 0
     this.#serverError = 0
     this.durations.clear()
-    this.#firstBytes.clear()
+    this.firstBytes.clear()
   }
 
   summary(): RequestSummary {
@@ -72,7 +72,7 @@ export class RequestRecord implements WindowRecord<RequestRecord> {
         '5xx': this.#serverError
       },
       duration: this.durations.summary(),
-      timeToFirstByte: this.#firstBytes.summary()
+      timeToFirstByte: this.firstBytes.summary()
     }
   }
 }
