@@ -329,6 +329,7 @@ describe('Histogram.decode', () => {
           return
         }
         assert.ok(histogram.count >= 0)
+        for (const step of histogram.percentiles()) assert.ok(step.totalCountToThisValue > 0)
         assert.deepEqual(Histogram.decode(histogram.encode()).snapshot(), histogram.snapshot())
       }),
       { numRuns: 2_000 }
