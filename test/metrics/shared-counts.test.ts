@@ -27,7 +27,7 @@ describe('a shared Histogram', () => {
       target.record(9, 2 ** 40 - 5_000)
     }
     const values = [7, 8, 9, 7, 8, 9, 1, 50_000, 99_999, 200_000, Number.NaN]
-    const rounds = 20_000
+    const rounds = 60_000
     const order = { buffer, values, rounds, gate: new Int32Array(new SharedArrayBuffer(4)), threads: 3 }
     const ended = Promise.all([0, 1, 2].map(() => once(worker(order), 'exit')))
     let running = true
