@@ -20,7 +20,24 @@ export interface Row {
   close?(): void | Promise<void>
 }
 
+/** Servers under one load, each in a process of its own. CPU a request is the figure to trust on a noisy machine. */
+export interface EndToEndResult {
+  name: string
+  /** The first is the bare server, above which overhead counts. */
+  servers: {
+    name: string
+    /** µs of user and system time of the server's process, a request. */
+    cpuMicros: number
+    requestsPerSecond: number
+    p50Ms: number
+    p99Ms: number
+    p999Ms: number
+    heapBytes: number
+  }[]
+}
+
 export interface Suite {
   name: string
-  rows(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
+  rows?(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
+  endToEnd?(options: { quick: boolean }): AsyncIterable<EndToEndResult>
 }

@@ -1,28 +1,59 @@
 /** What is remembered for as long as a connection lives: its open exchanges, its client, its last credential. */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import type { ClientAddress } from './client-address.ts'
 import type { Exchange } from './exchange.ts'
 
 const kConnection = Symbol('ostiary.connection')
 
-type Bearing = Socket & { [kConnection]?: Connection }
+type Bearing = { [kConnection]?: Connection }
 
 export class Connection {
-  /** Exchanges of this connection that have not ended, newest first; linked through `Exchange.olderOpen`. */
-  newestOpen: Exchange | undefined = undefined
   /** A stage's memory of the last credential on this connection; the owner alone reads it. */
   credentialOwner: unknown = undefined
   credential: unknown = undefined
+  /**
+   * Whether the socket's `close` ends every exchange that has not ended by itself. Not so for http/2, where streams end
+   * by themselves, and for requests without a socket of their own, as test tools inject them.
+   */
+  readonly endsExchanges: boolean
 
+  #oldestOpen: Exchange | undefined = undefined
+  #newestOpen: Exchange | undefined = undefined
   #resolver: ClientAddress | undefined = undefined
   #forwardedFor: string | undefined = undefined
   #address: string | undefined = undefined
   #addressKey: string | undefined = undefined
   readonly #remoteAddress: string | undefined
 
-  constructor(remoteAddress: string | undefined) {
+  constructor(remoteAddress: string | undefined, endsExchanges: boolean) {
     this.#remoteAddress = remoteAddress
+    this.endsExchanges = endsExchanges
+  }
+
+  /** The exchange that has waited longest for its end. Pipelined requests open several at a time. */
+  get oldestOpen(): Exchange | undefined {
+    return this.#oldestOpen
+  }
+
+  open(exchange: Exchange): void {
+    if (!this.endsExchanges) return
+    exchange.older = this.#newestOpen
+    if (this.#newestOpen === undefined) this.#oldestOpen = exchange
+    else this.#newestOpen.newer = exchange
+    this.#newestOpen = exchange
+  }
+
+  close(exchange: Exchange): void {
+    if (!this.endsExchanges) return
+    const { older, newer } = exchange
+    if (older === undefined) this.#oldestOpen = newer
+    else older.newer = newer
+    if (newer === undefined) this.#newestOpen = older
+    else newer.older = older
+    exchange.older = undefined
+    exchange.newer = undefined
   }
 
   address(resolver: ClientAddress, req: IncomingMessage): string | undefined {
@@ -44,24 +75,41 @@ export class Connection {
   }
 }
 
-/** The connection a request came on. `onClose` is the one listener that its socket gets, however many requests it carries. */
-export function connectionOf(req: IncomingMessage, onClose: (this: Socket) => void): Connection {
-  const bearer = req.httpVersionMajor < 2 ? (req.socket as Bearing) : sessionOf(req)
-  let connection = bearer[kConnection]
-  if (connection === undefined) {
-    connection = new Connection(req.socket?.remoteAddress)
-    bearer[kConnection] = connection
-    // http/2 streams end by themselves.
-    if (req.httpVersionMajor < 2) bearer.on('close', onClose)
-  }
+/** The connection a request came on; every request of one socket, or of one http/2 session, gets the same. */
+export function connectionOf(req: IncomingMessage): Connection {
+  const bearer = bearerOf(req)
+  const known = bearer?.[kConnection]
+  if (known !== undefined) return known
+  const endsExchanges = bearer instanceof Duplex
+  const connection = new Connection(remoteAddressOf(req), endsExchanges)
+  if (bearer !== undefined) bearer[kConnection] = connection
+  // The one listener that a socket gets, however many requests it carries.
+  if (endsExchanges) bearer.on('close', onSocketClose)
   return connection
 }
 
+/** The connection of a socket on which some exchange was opened. */
 export function connectionOfSocket(socket: Socket): Connection | undefined {
   return (socket as Bearing)[kConnection]
 }
 
 /** http/2 hides its socket behind a proxy that refuses new members; the session stands in for it. */
-function sessionOf(req: IncomingMessage): Bearing {
-  return ((req as unknown as { stream: { session?: unknown } }).stream.session ?? {}) as Bearing
+function bearerOf(req: IncomingMessage): Bearing | undefined {
+  if (req.httpVersionMajor < 2) return (req.socket as Bearing | null) ?? undefined
+  return (req as unknown as { stream: { session?: Bearing } }).stream.session
+}
+
+function remoteAddressOf(req: IncomingMessage): string | undefined {
+  try {
+    return req.socket?.remoteAddress
+  } catch {
+    // An http/2 session that is gone has unbound its socket.
+    return undefined
+  }
+}
+
+/** Ends what got no event of its own: what never went out, and pipelined requests on Node 20. */
+function onSocketClose(this: Socket): void {
+  const connection = connectionOfSocket(this)
+  for (let open = connection?.oldestOpen; open !== undefined; open = connection?.oldestOpen) open.end(false)
 }

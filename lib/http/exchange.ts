@@ -1,10 +1,13 @@
 /** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
-import { type Connection, connectionOf, connectionOfSocket } from './connection.ts'
-import { type PendingHeaders, type WriteHead, writeHeadWith } from './head.ts'
+import { type Connection, connectionOf } from './connection.ts'
+import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
+import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
+
+export type { Outcome } from './outcome.ts'
 
 /** Who a caller is, as far as other stages care. `auth/user.ts` implements it. */
 export interface Identity {
@@ -19,13 +22,22 @@ export interface Identity {
   readonly scopes: readonly string[]
 }
 
+/** The same caller as handlers see it. */
+export interface Caller extends Identity {
+  /** The verified token's claims, frozen. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Loaded when first asked for, once a request. */
+  readonly groups: PromiseLike<readonly string[]>
+  readonly roles: PromiseLike<readonly string[]>
+  readonly permissions: PromiseLike<readonly string[]>
+}
+
 /** Who refused a request, and the true reason, which the client is not always told. */
 export interface Denial {
   readonly stage: string
   readonly reason: string
 }
 
-export type Outcome = 'pending' | 'completed' | 'aborted' | 'failed'
 export type ExchangeListener = (exchange: Exchange) => void
 
 /** What the first stage that sees a request fixes for its exchange. */
@@ -37,7 +49,11 @@ export interface ExchangeContext {
 const kExchange = Symbol('ostiary.exchange')
 type Bearing = { [kExchange]?: Exchange }
 
-const defaultContext: ExchangeContext = { clientAddress: new ClientAddress(), reporter: defaultReporter }
+/** What an exchange gets that was given no context. */
+export const defaultContext: ExchangeContext = {
+  clientAddress: new ClientAddress(),
+  reporter: defaultReporter
+}
 
 export class Exchange {
   readonly req: IncomingMessage
@@ -61,17 +77,21 @@ export class Exchange {
   denial: Denial | undefined = undefined
   /** What the handler threw, if it did. */
   error: unknown = undefined
-  /** The next older exchange of the same connection that has not ended. */
-  olderOpen: Exchange | undefined = undefined
+  /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
+  older: Exchange | undefined = undefined
+  newer: Exchange | undefined = undefined
+  /** @internal What `currentExchange` reads, if it is kept at all. */
+  asyncHolder: AsyncHolder | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
   #pendingHeaders: PendingHeaders | undefined = undefined
   #headListeners: ExchangeListener[] | undefined = undefined
-  #endListeners: ExchangeListener[] = []
+  #endListeners: ExchangeListener[] | undefined = undefined
   #state: Record<string, unknown> | undefined = undefined
   #abort: AbortController | undefined = undefined
-  #passed: unknown[] | undefined = undefined
+  #entered: unknown = undefined
+  #enteredMore: unknown[] | undefined = undefined
 
   /** Made by `openExchange` alone. */
   constructor(req: IncomingMessage, res: ServerResponse, context: ExchangeContext) {
@@ -80,15 +100,15 @@ export class Exchange {
     this.res = res
     this.path = pathOf(req)
     this.#context = context
-    this.connection = connectionOf(req, onSocketClose)
-    this.olderOpen = this.connection.newestOpen
-    this.connection.newestOpen = this
+    this.connection = connectionOf(req)
+    this.connection.open(this)
     this.#writeHead = res.writeHead as unknown as WriteHead
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
     res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
-    res.on('finish', onFinish)
-    res.on('close', onClose)
+    this.#listen()
+    const standing = standingOf(req, res)
+    if (standing !== 'open') this.end(standing === 'finished')
   }
 
   /** The client's address after trusted proxies, in its canonical spelling; undefined on Unix sockets. */
@@ -126,16 +146,18 @@ export class Exchange {
     return this.#abort.signal
   }
 
-  /** Runs `listener` once, just before the head is written; it may still call `setHeader`. */
+  /** Runs `listener` once, just before the head is written; it may still call `setHeader`. Not at all when the head is out. */
   onHead(listener: ExchangeListener): void {
+    if (this.headAt !== 0 || this.outcome !== 'pending') return
     if (this.#headListeners === undefined) this.#headListeners = [listener]
     else this.#headListeners.push(listener)
   }
 
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
-    if (this.outcome === 'pending') this.#endListeners.push(listener)
-    else this.#call(listener)
+    if (this.outcome !== 'pending') this.#call(listener)
+    else if (this.#endListeners === undefined) this.#endListeners = [listener]
+    else this.#endListeners.push(listener)
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -144,28 +166,32 @@ export class Exchange {
       this.#pendingHeaders = [name, value]
       return
     }
-    const at = this.#pendingHeaders.indexOf(name)
+    const at = indexOfName(this.#pendingHeaders, name)
     if (at === -1) this.#pendingHeaders.push(name, value)
     else this.#pendingHeaders[at + 1] = value
   }
 
-  /** The pending header of this exact name, if any. */
+  /** The pending header of this name, if any. */
   getHeader(name: string): string | undefined {
-    const at = this.#pendingHeaders === undefined ? -1 : this.#pendingHeaders.indexOf(name)
+    const at = this.#pendingHeaders === undefined ? -1 : indexOfName(this.#pendingHeaders, name)
     return at === -1 ? undefined : this.#pendingHeaders?.[at + 1]
   }
 
   /** True the first time it is asked for `owner`: what is mounted twice runs once. */
   enterOnce(owner: unknown): boolean {
-    if (this.#passed === undefined) this.#passed = [owner]
-    else if (this.#passed.includes(owner)) return false
-    else this.#passed.push(owner)
+    if (this.#entered === undefined) this.#entered = owner
+    else if (this.#entered === owner || this.#enteredMore?.includes(owner)) return false
+    else if (this.#enteredMore === undefined) this.#enteredMore = [owner]
+    else this.#enteredMore.push(owner)
     return true
   }
 
   /** @internal The body of the `writeHead` hook. */
   writeHead(args: ArrayLike<unknown>): ServerResponse {
-    if (this.headAt !== 0) return this.#writeHead.apply(this.res, args as unknown[])
+    // A second head, or one for a client that is gone: core answers for it, and nothing is recorded.
+    if (this.headAt !== 0 || this.outcome !== 'pending') {
+      return this.#writeHead.apply(this.res, args as unknown[])
+    }
     if (this.#headListeners !== undefined) {
       const listeners = this.#headListeners
       this.#headListeners = undefined
@@ -175,9 +201,10 @@ export class Exchange {
       this.#pendingHeaders === undefined
         ? this.#writeHead.apply(this.res, args as unknown[])
         : writeHeadWith(this.res, this.#writeHead, args, this.#pendingHeaders)
-    // After the real call: it may have thrown, or have coerced the status.
-    if (this.res.statusCode >= 200) {
-      this.statusCode = this.res.statusCode
+    // After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone.
+    const status = sentStatusOf(this.req, this.res)
+    if (status >= 200) {
+      this.statusCode = status
       this.headAt = performance.now()
     }
     return returned
@@ -187,12 +214,46 @@ export class Exchange {
   end(finished: boolean): void {
     if (this.outcome !== 'pending') return
     this.endedAt = performance.now()
-    this.#readBypassedStatus()
-    this.outcome = finished && wasDelivered(this) ? 'completed' : this.#endedByServer() ? 'failed' : 'aborted'
-    this.#unlink()
-    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    // A head that went out past the hook: http/2 `stream.respond()`, or a call through the prototype.
+    if (this.statusCode === 0) {
+      const status = sentStatusOf(this.req, this.res)
+      if (status >= 200) this.statusCode = status
+    }
+    this.#settle(outcomeOf(this, finished))
+  }
+
+  /** @internal Ends the exchange of an upgrade: its socket answered with `statusCode` and speaks another protocol now. */
+  handOver(statusCode: number): void {
+    if (this.outcome !== 'pending') return
+    this.statusCode = statusCode
+    this.headAt = performance.now()
+    this.endedAt = this.headAt
+    this.#settle('completed')
+  }
+
+  #settle(outcome: Outcome): void {
+    this.outcome = outcome
+    this.connection.close(this)
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
-    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    }
+    if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  #listen(): void {
+    const stream = streamOf(this.req)
+    if (stream !== undefined) {
+      // The compat response says nothing when a HEAD request is reset; its stream always does.
+      ;(stream as Bearing)[kExchange] = this
+      stream.on('close', onStreamClose)
+      return
+    }
+    this.res.on('finish', onFinish)
+    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
+    if (!this.connection.endsExchanges) this.res.on('close', onClose)
   }
 
   #call(listener: ExchangeListener): void {
@@ -201,31 +262,6 @@ export class Exchange {
     } catch (error) {
       this.#context.reporter.report('exchange_listener', error)
     }
-  }
-
-  /** A head that went out past the hook: http/2 `stream.respond()`, or a call through the prototype. */
-  #readBypassedStatus(): void {
-    const stream = streamOf(this.req)
-    const sent = stream?.sentHeaders?.[':status']
-    if (sent !== undefined) this.statusCode = sent
-    else if (this.statusCode === 0 && stream === undefined && this.res.headersSent)
-      this.statusCode = this.res.statusCode
-  }
-
-  #endedByServer(): boolean {
-    return this.error !== undefined || (this.res.errored !== null && this.res.errored !== undefined)
-  }
-
-  #unlink(): void {
-    const { connection } = this
-    if (connection.newestOpen === this) {
-      connection.newestOpen = this.olderOpen
-    } else {
-      let newer = connection.newestOpen
-      while (newer !== undefined && newer.olderOpen !== this) newer = newer.olderOpen
-      if (newer !== undefined) newer.olderOpen = this.olderOpen
-    }
-    this.olderOpen = undefined
   }
 }
 
@@ -253,41 +289,27 @@ function onFinish(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(true)
 }
 
+/** What the stream says of itself tells whether it finished. */
+function onStreamClose(this: Bearing): void {
+  this[kExchange]?.end(true)
+}
+
 function onClose(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(false)
 }
 
-/** The socket's close ends what got no event of its own: pipelined requests on Node 20. */
-function onSocketClose(this: Socket): void {
-  const connection = connectionOfSocket(this)
-  while (connection?.newestOpen !== undefined) connection.newestOpen.end(false)
+function indexOfName(headers: PendingHeaders, name: string): number {
+  for (let i = 0; i < headers.length; i += 2) if (sameName(headers[i], name)) return i
+  return -1
 }
 
-interface Http2Stream {
-  sentHeaders?: Record<string, number>
-  aborted: boolean
-  rstCode: number
-}
-
-function streamOf(req: IncomingMessage): Http2Stream | undefined {
-  return req.httpVersionMajor < 2 ? undefined : (req as unknown as { stream?: Http2Stream }).stream
-}
-
-function wasDelivered({ req, res }: Exchange): boolean {
-  if (!res.writableFinished || req.aborted) return false
-  const stream = streamOf(req)
-  // A socket that is gone by the time of `finish` took the rest of the body with it.
-  return stream === undefined ? !req.socket.destroyed : !stream.aborted && stream.rstCode === 0
-}
+const absoluteForm = /^[a-z][a-z0-9+.-]*:\/\/[^/\\?#]*/i
 
 function pathOf(req: IncomingMessage): string {
   const url = (req as { originalUrl?: string }).originalUrl ?? req.url ?? ''
-  const query = url.indexOf('?')
-  const target = query === -1 ? url : url.slice(0, query)
-  if (target.charCodeAt(0) === 0x2f || target === '*') return target
   // Absolute form (RFC 9112, section 3.2.2): the authority may hold a password, and is not the path.
-  const authority = target.indexOf('://')
-  if (authority === -1) return target === '' ? '/' : target
-  const slash = target.indexOf('/', authority + 3)
-  return slash === -1 ? '/' : target.slice(slash)
+  const target = url.charCodeAt(0) === 0x2f ? url : url.replace(absoluteForm, '')
+  const query = target.indexOf('?')
+  const path = query === -1 ? target : target.slice(0, query)
+  return path === '' ? '/' : path
 }

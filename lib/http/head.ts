@@ -24,9 +24,13 @@ export function writeHeadWith(
     for (let i = 0; i < pending.length; i += 2) {
       if (!res.hasHeader(pending[i]) && !names(headers, pending[i])) res.setHeader(pending[i], pending[i + 1])
     }
-    return call(res, writeHead, args, position, headers)
+    return writeHead.apply(res, args as unknown[])
   }
-  return call(res, writeHead, args, position === 0 ? args.length : position, merged(headers, pending))
+  const joined = joinedHeaders(headers, pending)
+  if (position === 2 || (position === 0 && typeof args[1] === 'string')) {
+    return writeHead.call(res, args[0], args[1], joined)
+  }
+  return writeHead.call(res, args[0], joined)
 }
 
 /** Where core finds the headers: the third argument, or the second when it is no reason phrase. 0: there are none. */
@@ -35,22 +39,9 @@ function headersPosition(args: ArrayLike<unknown>): number {
   return args[1] !== undefined && args[1] !== null && typeof args[1] !== 'string' ? 1 : 0
 }
 
-function call(
-  res: ServerResponse,
-  writeHead: WriteHead,
-  args: ArrayLike<unknown>,
-  position: number,
-  headers: unknown
-): ServerResponse {
-  if (position === 0)
-    return args.length > 1 ? writeHead.call(res, args[0], args[1]) : writeHead.call(res, args[0])
-  if (position === 1) return writeHead.call(res, args[0], headers)
-  return writeHead.call(res, args[0], args[1], headers)
-}
-
-function merged(headers: HeadersArgument, pending: PendingHeaders): unknown {
-  if (headers === undefined || headers === null) return pending
-  if (!Array.isArray(headers)) {
+function joinedHeaders(headers: HeadersArgument, pending: PendingHeaders): unknown {
+  if (headers === undefined || headers === null || !Array.isArray(headers)) {
+    // An object also where the handler gave nothing: old wrappers of `writeHead` read every array as pairs.
     const copy = Object.assign({}, headers) as OutgoingHttpHeaders
     for (let i = 0; i < pending.length; i += 2) {
       if (!names(headers, pending[i])) copy[pending[i]] = pending[i + 1]
@@ -79,7 +70,8 @@ function names(headers: HeadersArgument, name: string): boolean {
   return false
 }
 
-function sameName(a: unknown, b: string): boolean {
+/** Whether two header names are one, in any case. */
+export function sameName(a: unknown, b: string): boolean {
   return typeof a === 'string' && a.length === b.length && (a === b || a.toLowerCase() === b.toLowerCase())
 }
 

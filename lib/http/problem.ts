@@ -1,6 +1,7 @@
 /** Error answers: RFC 9457 bodies on heads that no cache keeps. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Exchange } from './exchange.ts'
+import { lingerBytes, lingerMs } from './linger.ts'
 
 /** A problem detail (RFC 9457, section 3.1). Members go to the client as they are: nothing secret, nothing from the request. */
 export interface Problem {
@@ -15,9 +16,24 @@ export interface Problem {
   headers?: Readonly<Record<string, string>>
 }
 
-/** How much of a request body is read, and for how long, after its request was refused. */
-const drainBytes = 262_144
-const drainMs = 1_000
+/** What a handler said about the body that it will not send now. */
+const ofTheBody: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'content-language',
+  'content-location',
+  'content-range',
+  'content-disposition',
+  'content-digest',
+  'repr-digest',
+  'transfer-encoding',
+  'trailer',
+  'accept-ranges',
+  'etag',
+  'last-modified',
+  'expires'
+])
 /** A body declared no longer than this is left to core, which drains it and keeps the connection. */
 const keepAliveBytes = 65_536
 
@@ -38,10 +54,8 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
     if (!res.writableEnded) res.destroy()
     return
   }
-  if (res.destroyed) return
-  for (const name of res.getHeaderNames()) {
-    if (name.startsWith('content-') || name === 'etag' || name === 'last-modified') res.removeHeader(name)
-  }
+  if (isGone(exchange)) return
+  for (const name of res.getHeaderNames()) if (ofTheBody.has(name)) res.removeHeader(name)
   const body = JSON.stringify({
     type: problem.type ?? 'about:blank',
     title: problem.title ?? STATUS_CODES[problem.status],
@@ -70,6 +84,12 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
   }
 }
 
+function isGone({ res }: Exchange): boolean {
+  const stream = (res as { stream?: { closed: boolean; destroyed: boolean } }).stream
+  // A write to an http/2 stream that was reset throws.
+  return stream === undefined ? res.destroyed : stream.closed || stream.destroyed
+}
+
 function bodyStillArrives(req: IncomingMessage): boolean {
   if (req.complete) return false
   return (
@@ -80,8 +100,8 @@ function bodyStillArrives(req: IncomingMessage): boolean {
 
 /** Reads on for a bounded while: closing a socket with unread input resets it, and the client may lose the answer. */
 function drain(req: IncomingMessage, res: ServerResponse): void {
-  let left = drainBytes
-  const timer = setTimeout(finish, drainMs).unref()
+  let left = lingerBytes
+  const timer = setTimeout(finish, lingerMs).unref()
   req.on('data', onData)
   req.on('end', finish)
   req.on('close', finish)

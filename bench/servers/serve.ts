@@ -1,0 +1,42 @@
+/** Runs one server of the end-to-end benchmark in a process of its own and tells its parent what it used. */
+import { readFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+export interface Setting {
+  issuer: string
+  audience: string
+  /** A JSON Web Key Set with the one public key. */
+  jwks: { keys: Record<string, unknown>[] }
+  /** The same key as SPKI PEM. */
+  publicKey: string
+  /** Its private half as PKCS #8 PEM: a plugin wants one, though nothing here signs. */
+  privateKey: string
+  /** A folder for log files and databases. */
+  folder: string
+  /** A stage list for the gate, such as `auth,rateLimit`. */
+  stages: string[]
+}
+
+export interface Used {
+  /** µs of CPU, user and system, since the start. */
+  cpuMicros: number
+  heapBytes: number
+  rssBytes: number
+}
+
+export function setting(): Setting {
+  return JSON.parse(readFileSync(process.argv[2], 'utf8')) as Setting
+}
+
+/** Listens, sends the port, and answers every message with what the process used so far. */
+export function serve(server: Pick<Server, 'listen' | 'address'>): void {
+  server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }))
+  process.on('message', message => {
+    if (message === 'collect') (globalThis as { gc?: () => void }).gc?.()
+    const { user, system } = process.cpuUsage()
+    const { heapUsed, rss } = process.memoryUsage()
+    process.send?.({ cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss } satisfies Used)
+  })
+  process.on('disconnect', () => process.exit(0))
+}

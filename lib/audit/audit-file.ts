@@ -1,0 +1,291 @@
+/** Appends audit lines to a file, in batches and off the request path. */
+import { close, closeSync, constants, fstatSync, openSync, readSync, write, writeSync } from 'node:fs'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import type { AuditSink } from './audit-logger.ts'
+
+export interface AuditFileOptions {
+  /** Appended to; created with mode 0600 when it is not there. Its folder must be. */
+  path: string
+  /** ms that a line waits at most before it is written. Default 50. */
+  flushIntervalMs?: number
+  /** Memory for lines that the disk does not take; further lines are dropped. Default 8 MiB. */
+  maxPendingBytes?: number
+  reporter?: Reporter
+}
+
+/** What `write(text, offset, 'latin1')` comes down to, without the look-up of the encoding. */
+interface LatinBuffer extends Buffer {
+  latin1Write(text: string, offset: number): number
+}
+
+/** A piece of memory that collects lines: `[0, written)` is on disk, `[written, used)` is not yet. */
+interface Chunk {
+  readonly bytes: LatinBuffer
+  used: number
+  written: number
+  lines: number
+}
+
+interface Waiter {
+  readonly untilLine: number
+  resolve(): void
+  reject(error: unknown): void
+}
+
+const chunkBytes = 65_536
+/** ms between attempts while the disk refuses. */
+const retryMs = 1_000
+const newline = 0x0a
+
+/**
+ * A file of lines. Each write carries whole lines to a file opened for appending, so several processes may share one.
+ * @throws TypeError when an option is wrong
+ * @throws Error when the file cannot be opened for appending; it names the path and the cause
+ */
+export class AuditFile implements AuditSink {
+  readonly #path: string
+  readonly #flushIntervalMs: number
+  readonly #maxPendingBytes: number
+  readonly #reporter: Reporter
+  readonly #full: Chunk[] = []
+  #active: Chunk = newChunk(chunkBytes)
+  #spare: Chunk | undefined = undefined
+  #allocated = chunkBytes
+  #fd: number
+  #timer: NodeJS.Timeout | undefined = undefined
+  #inFlight: Chunk | undefined = undefined
+  #refusing = false
+  #oldFds: number[] = []
+  #waiting: Waiter[] = []
+  #accepted = 0
+  #stored = 0
+  #lost = 0
+  #closing: Promise<void> | undefined = undefined
+
+  constructor(options: AuditFileOptions) {
+    const { path, flushIntervalMs = 50, maxPendingBytes = 8_388_608, reporter = defaultReporter } = options
+    if (typeof path !== 'string' || path === '') {
+      throw new TypeError(`AuditLogger: path must be a non-empty string, got ${JSON.stringify(path)}`)
+    }
+    positive('flushIntervalMs', flushIntervalMs, 1)
+    positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
+    this.#path = path
+    this.#flushIntervalMs = flushIntervalMs
+    this.#maxPendingBytes = maxPendingBytes
+    this.#reporter = reporter
+    this.#fd = openForAppending(path)
+    // A crash may have left half a line.
+    if (!endsInNewline(path)) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
+    flushAtExit(this)
+  }
+
+  /** `written` and `pending` lines, lines `lost` after they were accepted, and the `bytes` of memory in use. */
+  get stats(): { written: number; pending: number; lost: number; bytes: number } {
+    return {
+      written: this.#stored,
+      pending: this.#accepted - this.#stored - this.#lost,
+      lost: this.#lost,
+      bytes: this.#allocated
+    }
+  }
+
+  write(line: string): boolean {
+    if (this.#closing !== undefined) return false
+    const length = line.length + 1
+    if (this.#active.used + length > this.#active.bytes.length && !this.#makeRoom(length)) return false
+    const chunk = this.#active
+    chunk.bytes.latin1Write(line, chunk.used)
+    chunk.used += length
+    chunk.bytes[chunk.used - 1] = newline
+    chunk.lines++
+    this.#accepted++
+    if (this.#timer === undefined) this.#arm(this.#flushIntervalMs)
+    return true
+  }
+
+  flush(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#stored + this.#lost === this.#accepted) return resolve()
+      this.#waiting.push({ untilLine: this.#accepted, resolve, reject })
+      this.#drain()
+    })
+  }
+
+  async reopen(): Promise<void> {
+    if (this.#closing !== undefined) throw new Error('AuditLogger: reopen after close')
+    const fd = openForAppending(this.#path)
+    this.#oldFds.push(this.#fd)
+    this.#fd = fd
+    if (this.#inFlight === undefined) this.#closeOldFiles()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** @internal Writes what is left while the process exits and nothing asynchronous can run any more. */
+  finish(): void {
+    // A write in flight is completed by its own thread before the process is gone.
+    for (const chunk of [...this.#full, this.#active]) {
+      if (chunk === this.#inFlight || chunk.lines === 0) continue
+      try {
+        while (chunk.written < chunk.used) {
+          chunk.written += writeSync(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written)
+        }
+      } catch (error) {
+        this.#reporter.report('audit_lost', error, chunk.lines)
+      }
+    }
+  }
+
+  async #close(): Promise<void> {
+    await this.flush().catch(error => {
+      this.#lost = this.#accepted - this.#stored
+      if (this.#lost > 0) this.#reporter.report('audit_lost', error, this.#lost)
+    })
+    clearTimeout(this.#timer)
+    openFiles.delete(this)
+    if (openFiles.size === 0) process.off('exit', finishAll)
+    await new Promise<void>(resolve => close(this.#fd, () => resolve()))
+  }
+
+  /** A chunk with room for a line, if memory allows. */
+  #makeRoom(length: number): boolean {
+    const bytes = Math.max(length, chunkBytes)
+    const reusable = bytes === chunkBytes ? this.#spare : undefined
+    if (reusable === undefined && this.#allocated + bytes > this.#maxPendingBytes) return false
+    if (this.#active.used > 0) this.#full.push(this.#active)
+    else this.#allocated -= this.#active.bytes.length
+    if (reusable === undefined) this.#allocated += bytes
+    else this.#spare = undefined
+    this.#active = reusable ?? newChunk(bytes)
+    // While the disk refuses, the timer alone tries again.
+    if (!this.#refusing) this.#drain()
+    return true
+  }
+
+  #arm(ms: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#drain()
+    }, ms).unref()
+  }
+
+  /** Writes the oldest chunk, and so on until nothing is left; one write at a time keeps the lines in order. */
+  #drain(): void {
+    if (this.#inFlight !== undefined) return
+    if (this.#full.length === 0) {
+      if (this.#active.used === 0) return
+      this.#full.push(this.#active)
+      this.#active = this.#takeSpare()
+    }
+    const chunk = this.#full[0]
+    this.#inFlight = chunk
+    write(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written, null, (error, bytesWritten) => {
+      this.#inFlight = undefined
+      this.#closeOldFiles()
+      if (error !== null) this.#refused(error)
+      else this.#advance(chunk, bytesWritten)
+    })
+  }
+
+  #advance(chunk: Chunk, bytesWritten: number): void {
+    this.#refusing = false
+    chunk.written += bytesWritten
+    if (chunk.written === chunk.used) {
+      this.#full.shift()
+      this.#stored += chunk.lines
+      this.#recycle(chunk)
+      while (this.#waiting.length > 0 && this.#waiting[0].untilLine <= this.#stored) {
+        this.#waiting.shift()!.resolve()
+      }
+    }
+    // What came in meanwhile waits for its timer, unless somebody waits for it.
+    if (this.#full.length > 0 || this.#waiting.length > 0) this.#drain()
+  }
+
+  #refused(error: Error): void {
+    this.#refusing = true
+    this.#reporter.report('audit_write', error)
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const waiter of waiting) waiter.reject(error)
+    if (this.#closing === undefined && this.#timer === undefined) this.#arm(retryMs)
+  }
+
+  #takeSpare(): Chunk {
+    const chunk = this.#spare
+    this.#spare = undefined
+    if (chunk !== undefined) return chunk
+    this.#allocated += chunkBytes
+    return newChunk(chunkBytes)
+  }
+
+  #recycle(chunk: Chunk): void {
+    if (this.#spare !== undefined || chunk.bytes.length !== chunkBytes) {
+      this.#allocated -= chunk.bytes.length
+      return
+    }
+    chunk.used = 0
+    chunk.written = 0
+    chunk.lines = 0
+    this.#spare = chunk
+  }
+
+  #closeOldFiles(): void {
+    for (const fd of this.#oldFds.splice(0)) closeSync(fd)
+  }
+}
+
+function newChunk(bytes: number): Chunk {
+  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, written: 0, lines: 0 }
+}
+
+function positive(option: string, value: unknown, least: number): void {
+  if (!Number.isInteger(value) || (value as number) < least) {
+    throw new TypeError(
+      `AuditLogger: ${option} must be an integer of at least ${least}, got ${String(value)}`
+    )
+  }
+}
+
+function openForAppending(path: string): number {
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600)
+  } catch (error) {
+    throw new Error(
+      `AuditLogger: path ${JSON.stringify(path)} cannot be opened for appending: ${(error as Error).message}`,
+      {
+        cause: error
+      }
+    )
+  }
+}
+
+function endsInNewline(path: string): boolean {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, constants.O_RDONLY)
+    const { size } = fstatSync(fd)
+    const last = Buffer.alloc(1)
+    return size === 0 || readSync(fd, last, 0, 1, size - 1) === 0 || last[0] === newline
+  } catch {
+    // A file that may be appended to but not read: a blank line does no harm.
+    return false
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
+}
+
+const openFiles = new Set<AuditFile>()
+
+/** One listener for however many files. */
+function flushAtExit(file: AuditFile): void {
+  if (openFiles.size === 0) process.on('exit', finishAll)
+  openFiles.add(file)
+}
+
+function finishAll(): void {
+  for (const file of openFiles) file.finish()
+}

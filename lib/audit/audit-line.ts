@@ -1,0 +1,143 @@
+/** Prints exchanges and events as JSON lines, from string pieces: one line costs less than one `JSON.stringify`. */
+import type { Exchange, Identity } from '../http/exchange.ts'
+import type { WallClock } from '../http/wall-clock.ts'
+import { AuditEvent } from './audit-event.ts'
+import { jsonMember, jsonString, redacted } from './json-text.ts'
+import { flat, PrintedTexts } from './printed-texts.ts'
+
+/** Callers whose printed form is kept at hand. */
+const maxCallers = 1_024
+const anonymous = '"user_id":null,"client_id":null,"is_m2m":null'
+/** `.000` to `.999` */
+const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
+
+interface PrintedCaller {
+  readonly id: string
+  readonly clientId: string | null
+  readonly isM2M: boolean
+  readonly text: string
+}
+
+export class AuditLineFormat {
+  readonly #clock: WallClock
+  readonly #callers = new Map<string, PrintedCaller>()
+  readonly #userAgents = new PrintedTexts()
+  #second = Number.NaN
+  #secondText = ''
+
+  constructor(clock: WallClock) {
+    this.#clock = clock
+  }
+
+  /** The line of a request that has ended. */
+  ofExchange(exchange: Exchange): string {
+    const { user, req, clientAddress, denial } = exchange
+    const userAgent = req.headers['user-agent']
+    return (
+      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}",` +
+      (user === undefined ? anonymous : this.#caller(user)) +
+      `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
+      (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
+      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
+      `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
+      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(exchange.tokenId)}`) +
+      (denial === undefined
+        ? ''
+        : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
+      (exchange.error === undefined ? '}' : `${exceptionMembers(exchange.error)}}`)
+    )
+  }
+
+  /** The line of an event. */
+  ofEvent(event: AuditEvent): string {
+    let line = `{"timestamp":"${event.timestamp.toISOString()}"`
+    const members = event.toDict()
+    for (const name of Object.keys(members)) if (name !== 'timestamp') line += jsonMember(name, members[name])
+    return `${line}}`
+  }
+
+  /** The event of a request that has ended, for those who want more than its line. */
+  eventOf(exchange: Exchange): AuditEvent {
+    const { user, denial, error } = exchange
+    const userAgent = exchange.req.headers['user-agent']
+    return new AuditEvent({
+      ...(denial && { denied_by: denial.stage, reason: denial.reason }),
+      ...(error !== undefined && exceptionOf(error)),
+      ...(exchange.tokenId !== undefined && { token_id: exchange.tokenId }),
+      outcome: exchange.outcome,
+      eventType: eventTypeOf(exchange),
+      userId: user?.id ?? null,
+      clientId: user?.clientId ?? null,
+      isM2M: user?.isM2M ?? null,
+      path: redacted(exchange.path),
+      method: exchange.req.method ?? null,
+      statusCode: exchange.statusCode,
+      ipAddress: exchange.clientAddress ?? null,
+      userAgent: userAgent === undefined ? null : redacted(userAgent),
+      durationMs: Math.round(exchange.durationMs * 1_000) / 1_000,
+      timestamp: new Date(this.#clock.at(exchange.endedAt))
+    })
+  }
+
+  #caller(user: Identity): string {
+    let printed = this.#callers.get(user.key)
+    if (
+      printed === undefined ||
+      printed.id !== user.id ||
+      printed.clientId !== user.clientId ||
+      printed.isM2M !== user.isM2M
+    ) {
+      const { id, clientId, isM2M } = user
+      const text = flat(
+        `"user_id":${jsonString(id)},"client_id":${clientId === null ? 'null' : jsonString(clientId)}` +
+          `,"is_m2m":${isM2M}`
+      )
+      printed = { id, clientId, isM2M, text }
+      if (this.#callers.size >= maxCallers) this.#callers.clear()
+      this.#callers.set(user.key, printed)
+    }
+    return printed.text
+  }
+
+  #time(epochMs: number): string {
+    const second = Math.floor(epochMs / 1_000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#secondText = flat(new Date(second * 1_000).toISOString().slice(0, 19))
+    }
+    return `${this.#secondText}${thousandths[Math.floor(epochMs) - second * 1_000]}Z`
+  }
+}
+
+/** The names that the log's readers filter by. A status of 0 is a request that nobody answered. */
+function eventTypeOf({ error, statusCode }: Exchange): string {
+  if (error !== undefined) return 'request_exception'
+  if (statusCode === 401) return 'auth_failure'
+  if (statusCode === 403) return 'access_denied'
+  return statusCode > 0 && statusCode < 400 ? 'request_success' : 'request_error'
+}
+
+function exceptionMembers(error: unknown): string {
+  const { exception, exception_type } = exceptionOf(error)
+  return jsonMember('exception', exception) + jsonMember('exception_type', exception_type)
+}
+
+function exceptionOf(error: unknown): { exception: string; exception_type: string } {
+  if (error instanceof Error) {
+    return {
+      exception: redacted(String(error.message)),
+      exception_type: String(error.constructor?.name ?? error.name)
+    }
+  }
+  return {
+    exception: typeof error === 'string' ? redacted(error) : `a thrown ${typeof error}`,
+    exception_type: typeof error
+  }
+}
+
+/** ms with three decimals, without formatting a floating-point number. */
+function milliseconds(ms: number): string {
+  const micros = Math.round(ms * 1_000)
+  const whole = Math.floor(micros / 1_000)
+  return `${whole}${thousandths[micros - whole * 1_000]}`
+}

@@ -1,0 +1,266 @@
+/** Takes audit events and hands them to a file, a callback, the console or a sink of your own. */
+import type { Exchange } from '../http/exchange.ts'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { WallClock } from '../http/wall-clock.ts'
+import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-event.ts'
+import { AuditFile } from './audit-file.ts'
+import { AuditLineFormat } from './audit-line.ts'
+import { ConsoleSink } from './console-sink.ts'
+
+/**
+ * Takes lines of JSON, each an event, in their order. A sink that seals lines wraps the sink that stores them.
+ * It never blocks a request and never throws at one.
+ */
+export interface AuditSink {
+  /**
+   * @param line printable ASCII, without the newline
+   * @returns false when the line cannot be kept; the logger counts it, and says so in the log once lines are kept again
+   */
+  write(line: string): boolean
+  /** Resolves when all lines so far are stored; rejects with what prevented it. */
+  flush(): Promise<void>
+  /** Stores what is left and lets go; safe to call twice. */
+  close(): Promise<void>
+  /** Goes on in a new file of the same name, after the old one was moved away. */
+  reopen?(): Promise<void>
+  /** Lines that wait to be stored, and lines lost after they were taken. */
+  readonly stats?: { readonly pending: number; readonly lost: number }
+}
+
+export interface AuditLoggerOptions {
+  /** A file of JSON lines, appended to; created with mode 0600. Its folder must exist. */
+  path?: string
+  /** Receives every event. What it throws, or a promise of it rejects with, is counted. */
+  callback?: (event: AuditEvent) => unknown
+  /** Lines on standard output. Default: true when nothing else was given. */
+  console?: boolean
+  /** A place of your own for the lines. */
+  sink?: AuditSink
+  /** ms that a line waits at most before it is written to `path`. Default 50. */
+  flushIntervalMs?: number
+  /** Memory for lines that the disk does not take; further lines are dropped and counted. Default 8 MiB. */
+  maxPendingBytes?: number
+  /** Where losses are counted and told. */
+  reporter?: Reporter
+}
+
+/** The fields of an event whose type the method names, and metadata beside them. */
+export type AuditDetails = Omit<AuditEventFields, 'eventType'> & { readonly [metadata: string]: unknown }
+
+export interface AuditStats {
+  /** Events logged. */
+  events: number
+  /** Lines that wait to be stored. */
+  pending: number
+  /** Lines that a sink did not take, or could not store in the end. */
+  dropped: number
+  /** Callbacks that failed, or that were left out because too many had not finished. */
+  callbackFailures: number
+}
+
+/** A sink, and what it did not keep since it last kept a line. */
+interface Outlet {
+  readonly sink: AuditSink
+  dropped: number
+  droppedSince: Date | undefined
+}
+
+/** Callbacks that may be unfinished at once; further events pass them by, counted. */
+const maxOpenCallbacks = 1_000
+/** ms that closing waits for callbacks. */
+const closeCallbacksMs = 2_000
+
+/**
+ * The audit log. Logging never blocks and never throws at a request: what cannot be kept is counted, reported once a minute,
+ * and noted in the log itself by a `dropped` event as soon as lines are kept again.
+ *
+ * @throws TypeError when an option is wrong
+ * @throws Error when `path` cannot be opened for appending
+ */
+export class AuditLogger {
+  readonly #outlets: readonly Outlet[]
+  readonly #callback: ((event: AuditEvent) => unknown) | undefined
+  readonly #reporter: Reporter
+  readonly #lines = new AuditLineFormat(new WallClock())
+  readonly #openCallbacks = new Set<Promise<void>>()
+  #events = 0
+  #dropped = 0
+  #callbackFailures = 0
+  #closing: Promise<void> | undefined = undefined
+
+  constructor(options: AuditLoggerOptions = {}) {
+    const { callback, sink, reporter = defaultReporter } = options
+    if (options.console !== undefined && typeof options.console !== 'boolean') {
+      throw new TypeError(`AuditLogger: console must be true or false, got ${String(options.console)}`)
+    }
+    if (callback !== undefined && typeof callback !== 'function') {
+      throw new TypeError(`AuditLogger: callback must be a function, got ${String(callback)}`)
+    }
+    if (sink !== undefined && typeof sink?.write !== 'function') {
+      throw new TypeError(`AuditLogger: sink must be an AuditSink, got ${String(sink)}`)
+    }
+    this.#callback = callback
+    this.#reporter = reporter
+    this.#outlets = sinksOf(options, reporter).map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
+  }
+
+  get stats(): AuditStats {
+    let pending = 0
+    let dropped = this.#dropped
+    for (const { sink } of this.#outlets) {
+      pending += sink.stats?.pending ?? 0
+      dropped += sink.stats?.lost ?? 0
+    }
+    return { events: this.#events, pending, dropped, callbackFailures: this.#callbackFailures }
+  }
+
+  /** Logs an event, or makes one of these fields and metadata. */
+  log(event: AuditEvent | AuditEventInit): void {
+    const whole = event instanceof AuditEvent ? event : new AuditEvent(event)
+    if (this.#outlets.length > 0) this.#write(this.#lines.ofEvent(whole))
+    this.#events++
+    if (this.#callback !== undefined) this.#call(whole)
+  }
+
+  /** Logs a request that has ended. */
+  logExchange(exchange: Exchange): void {
+    if (this.#outlets.length > 0) this.#write(this.#lines.ofExchange(exchange))
+    this.#events++
+    if (this.#callback !== undefined) this.#call(this.#lines.eventOf(exchange))
+  }
+
+  logAuthSuccess(details: AuditDetails & { userId: string }): void {
+    this.log({ ...details, eventType: 'auth_success' })
+  }
+
+  logAuthFailure(details: AuditDetails & { reason: string }): void {
+    this.log({ ...details, eventType: 'auth_failure' })
+  }
+
+  logAccessDenied(details: AuditDetails & { reason: string }): void {
+    this.log({ ...details, eventType: 'access_denied' })
+  }
+
+  /** Resolves when every event so far is stored and every callback has finished; rejects with what a sink could not do. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#openCallbacks)
+    await this.#flushAll()
+  }
+
+  /** Goes on in a new file at `path`, after log rotation moved the old one away; without it, lines follow the old file. */
+  async reopen(): Promise<void> {
+    await Promise.all(this.#outlets.map(({ sink }) => sink.reopen?.()))
+  }
+
+  /** Stores what is left and closes the sinks; what cannot be stored is counted. Safe to call twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#callbacksSettled()
+    await this.#flushAll().catch(error => this.#reporter.report('audit_write', error))
+    for (const { sink } of this.#outlets) {
+      await sink.close().catch(error => this.#reporter.report('audit_write', error))
+    }
+  }
+
+  /** Closing does not wait for ever for somebody else's promise. */
+  async #callbacksSettled(): Promise<void> {
+    if (this.#openCallbacks.size === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise(resolve => {
+      timer = setTimeout(resolve, closeCallbacksMs)
+    })
+    await Promise.race([late, Promise.all(this.#openCallbacks)])
+    clearTimeout(timer)
+    for (const _unfinished of this.#openCallbacks) this.#callbackFailed(new Error('unfinished at close'))
+  }
+
+  async #flushAll(): Promise<void> {
+    await Promise.all(this.#outlets.map(outlet => this.#flush(outlet)))
+  }
+
+  #write(line: string): void {
+    for (let i = 0; i < this.#outlets.length; i++) {
+      const outlet = this.#outlets[i]
+      if (outlet.dropped > 0 && !this.#tellDropped(outlet)) this.#drop(outlet)
+      else if (!outlet.sink.write(line)) this.#drop(outlet)
+    }
+  }
+
+  #drop(outlet: Outlet): void {
+    this.#dropped++
+    outlet.dropped++
+    outlet.droppedSince ??= new Date()
+    this.#reporter.report('audit_lost', new Error('the audit log could not keep a line'))
+  }
+
+  /** The gap is part of the log, in its place. */
+  #tellDropped(outlet: Outlet): boolean {
+    const event = new AuditEvent({
+      eventType: 'dropped',
+      dropped_count: outlet.dropped,
+      dropped_since: outlet.droppedSince
+    })
+    if (!outlet.sink.write(this.#lines.ofEvent(event))) return false
+    outlet.dropped = 0
+    outlet.droppedSince = undefined
+    return true
+  }
+
+  async #flush(outlet: Outlet): Promise<void> {
+    await outlet.sink.flush()
+    if (outlet.dropped > 0 && this.#tellDropped(outlet)) await outlet.sink.flush()
+  }
+
+  #call(event: AuditEvent): void {
+    if (this.#openCallbacks.size >= maxOpenCallbacks) {
+      this.#callbackFailed(new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`))
+      return
+    }
+    try {
+      const returned = this.#callback?.(event)
+      if (!isThenable(returned)) return
+      const open: Promise<void> = Promise.resolve(returned).then(
+        () => void this.#openCallbacks.delete(open),
+        error => {
+          this.#openCallbacks.delete(open)
+          this.#callbackFailed(error)
+        }
+      )
+      this.#openCallbacks.add(open)
+    } catch (error) {
+      this.#callbackFailed(error)
+    }
+  }
+
+  #callbackFailed(error: unknown): void {
+    this.#callbackFailures++
+    this.#reporter.report('audit_callback', error)
+  }
+}
+
+function sinksOf(options: AuditLoggerOptions, reporter: Reporter): AuditSink[] {
+  const { path, callback, sink, flushIntervalMs, maxPendingBytes } = options
+  const nothingElse = path === undefined && callback === undefined && sink === undefined
+  const sinks: AuditSink[] = []
+  if (path !== undefined) {
+    sinks.push(
+      new AuditFile({
+        path,
+        reporter,
+        ...(flushIntervalMs !== undefined && { flushIntervalMs }),
+        ...(maxPendingBytes !== undefined && { maxPendingBytes })
+      })
+    )
+  }
+  if (sink !== undefined) sinks.push(sink)
+  if (options.console ?? nothingElse) sinks.push(new ConsoleSink())
+  return sinks
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}

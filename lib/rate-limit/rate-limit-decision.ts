@@ -1,0 +1,68 @@
+/** What a rate limiter answers, and what every limiter can be asked, local or on a server. */
+
+/** The answer to one request. Times are ms from the `now` of the call. */
+export interface RateLimitDecision {
+  readonly allowed: boolean
+  /** Units that one window holds. */
+  readonly limit: number
+  /** Units left after this decision. */
+  readonly remaining: number
+  /**
+   * 0 when allowed; else the exact time until the same request would be admitted. Undefined when it can never be: its
+   * cost is more than the limit.
+   */
+  readonly retryAfterMs: number | undefined
+  /** Until nothing of this key is counted any more; 0 when nothing is. */
+  readonly resetMs: number
+}
+
+/** Units taken that can be given back, once, as long as they still count. */
+export interface Reservation {
+  readonly decision: RateLimitDecision
+  /** Gives the units back. Does nothing when refused, the second time, after the window has passed, or after a reset. */
+  refund(): void | Promise<void>
+}
+
+/**
+ * What `rateLimit({ limiter })` takes. Local limiters answer at once, limiters backed by a server with promises;
+ * `await` is right for both.
+ */
+export interface Limiter {
+  /** Units that one window holds. */
+  readonly maxRequests: number
+  /** Length of the window, ms. */
+  readonly windowMs: number
+  /**
+   * Counts `cost` units of `identifier` when they fit; a refusal leaves no trace.
+   * @param cost a non-negative integer, default 1; 0 counts nothing
+   * @param now ms, monotonic; a limiter that takes its time from a server leaves it alone
+   */
+  consume(identifier: string, cost?: number, now?: number): RateLimitDecision | Promise<RateLimitDecision>
+  /** What `consume(identifier)` would answer, without counting. */
+  peek(identifier: string): RateLimitDecision | Promise<RateLimitDecision>
+  /** `consume(identifier).allowed` */
+  isAllowed(identifier: string): boolean | Promise<boolean>
+  /** Units left, without counting. */
+  getRemaining(identifier: string): number | Promise<number>
+  /** Forgets one key. */
+  reset(identifier: string): void | Promise<void>
+  /** Forgets all keys. */
+  clearAll(): void | Promise<void>
+  /** `consume` with a way back. Only a limiter that has it can be used with `refundOn`. */
+  reserve?(identifier: string, cost?: number, now?: number): Reservation | Promise<Reservation>
+}
+
+/**
+ * A limiter's answer when its store cannot be asked. The middleware answers 503, never 429: an outage is no quota.
+ */
+export class LimiterUnavailableError extends Error {
+  readonly code = 'ERR_LIMITER_UNAVAILABLE'
+  /** ms after which trying again makes sense. */
+  readonly retryAfterMs: number
+
+  constructor(message: string, retryAfterMs = 1_000, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'LimiterUnavailableError'
+    this.retryAfterMs = retryAfterMs
+  }
+}

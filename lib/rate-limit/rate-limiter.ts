@@ -1,0 +1,178 @@
+/** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
+import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
+import { SlidingWindow, type SlidingWindowStats } from './sliding-window.ts'
+import type { Charge } from './stamp-rings.ts'
+
+export interface RateLimiterOptions {
+  /** Units that any window holds, 1 to 2 147 483 647. */
+  maxRequests: number
+  /** Length of the window, s; fractions of a second are fine. */
+  windowSeconds: number
+  /** Keys that are remembered at a time, up to 16 000 000. Default 100 000. At the cap, fresh keys share one window. */
+  maxKeys?: number
+  /**
+   * Units taken within one tick of this many ms share a stamp: less memory, no unit freed early, none more than a tick
+   * late. Default 0: exact.
+   */
+  resolutionMs?: number
+  /** ms, monotonic. Default `performance.now`. */
+  clock?: () => number
+}
+
+/**
+ * Every method answers at once. A window is half open: what is admitted at t counts in (t − W, t], and is free again at
+ * exactly t + W. Refusals leave no trace. Memory is bounded by `maxKeys` and what is live; a key with a live stamp is
+ * never evicted.
+ */
+export class RateLimiter implements Limiter {
+  readonly maxRequests: number
+  readonly windowMs: number
+  /** @internal */
+  readonly window: SlidingWindow
+  /** @internal */
+  readonly ownClock: (() => number) | undefined
+  readonly #clock: () => number
+
+  /** @throws TypeError when an option is not what it must be */
+  constructor(options: RateLimiterOptions) {
+    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('RateLimiter', options)
+    this.maxRequests = maxRequests
+    this.windowMs = windowMs
+    this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
+    this.ownClock = options.clock
+    this.#clock = options.clock ?? monotonic
+  }
+
+  get stats(): SlidingWindowStats {
+    return this.window.stats
+  }
+
+  /**
+   * Counts `cost` units of `identifier` when they fit in the window that ends now.
+   * @param cost a non-negative integer; 0 counts nothing, more than `maxRequests` can never pass
+   * @param now ms, on the limiter's clock
+   * @throws TypeError when an argument is not what it must be; nothing is counted then
+   */
+  consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
+    checkKey(identifier, now)
+    if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
+    checkCost('RateLimiter', cost)
+    return cost === 0
+      ? this.window.peek(identifier, this.maxRequests, 0, now)
+      : this.window.consume(identifier, this.maxRequests, cost, now)
+  }
+
+  /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
+  peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
+    checkKey(identifier, now)
+    checkCost('RateLimiter', cost)
+    return this.window.peek(identifier, this.maxRequests, cost, now)
+  }
+
+  /** Counts one unit and says whether it fitted. */
+  isAllowed(identifier: string): boolean {
+    return this.consume(identifier).allowed
+  }
+
+  /** Units left, without counting. */
+  getRemaining(identifier: string): number {
+    return this.peek(identifier).remaining
+  }
+
+  /** Forgets what `identifier` has taken. */
+  reset(identifier: string): void {
+    checkKey(identifier, 0)
+    this.window.reset(identifier)
+  }
+
+  /** Forgets all keys. */
+  clearAll(): void {
+    this.window.clear()
+  }
+
+  /** `consume` with a way back: `refund()` takes out that very stamp. */
+  reserve(identifier: string, cost = 1, now: number = this.#clock()): LocalReservation {
+    const decision = this.consume(identifier, cost, now)
+    const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
+    return new LocalReservation(decision, this.window, charge)
+  }
+}
+
+/** Units of a local limiter that can be given back, once. */
+export class LocalReservation implements Reservation {
+  readonly decision: RateLimitDecision
+  readonly #window: SlidingWindow
+  #charge: Charge | undefined
+
+  constructor(decision: RateLimitDecision, window: SlidingWindow, charge: Charge | undefined) {
+    this.decision = decision
+    this.#window = window
+    this.#charge = charge
+  }
+
+  refund(): void {
+    const charge = this.#charge
+    this.#charge = undefined
+    if (charge !== undefined) this.#window.refund(charge)
+  }
+}
+
+function monotonic(): number {
+  return performance.now()
+}
+
+/** The numbers of a window, with defaults. `owner` begins the error texts. */
+export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
+  const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
+  const windowMs = (windowSeconds as number) * 1_000
+  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
+    throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
+  }
+  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
+    throw new TypeError(
+      `${owner}: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
+    )
+  }
+  if (clock !== undefined && typeof clock !== 'function') {
+    throw new TypeError(`${owner}: clock must be a function, got ${shown(clock)}`)
+  }
+  return {
+    maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
+    windowSeconds,
+    windowMs,
+    resolutionMs,
+    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000),
+    ...(clock === undefined ? {} : { clock })
+  }
+}
+
+interface CheckedWindow extends RateLimiterOptions {
+  windowMs: number
+  resolutionMs: number
+  maxKeys: number
+}
+
+function checkCount(owner: string, option: string, value: unknown, most: number): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
+  const bound = (value as number) > most ? ` up to ${most}` : ''
+  throw new TypeError(`${owner}: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+}
+
+export function checkCost(owner: string, cost: unknown): void {
+  if (Number.isSafeInteger(cost) && (cost as number) >= 0) return
+  throw new TypeError(`${owner}: cost must be a non-negative integer, got ${shown(cost)}`)
+}
+
+/** An identifier that is no string would be one shared key; a time that is none would admit all. */
+function checkKey(identifier: unknown, now: unknown): void {
+  if (typeof identifier !== 'string') {
+    throw new TypeError(`RateLimiter: identifier must be a string, got ${shown(identifier)}`)
+  }
+  if (!Number.isFinite(now))
+    throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
+}
+
+/** A value as it stands in an error text. */
+export function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+}

@@ -1,0 +1,144 @@
+/** The same server with and without Ostiary, compared byte by byte. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { type Exchange, type Outcome, openExchange } from '../../lib/http/exchange.ts'
+import { pipeline } from '../../lib/http/pipeline.ts'
+
+export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
+
+/** What one exchange said at its end; `ends` counts how often it said so. */
+export interface Sighting {
+  path: string
+  statusCode: number
+  outcome: Outcome
+  ends: number
+}
+
+/** Remembers the end of every exchange it is shown. */
+export class Watch {
+  readonly sightings: Sighting[] = []
+  readonly #waiting: { count: number; resolve: () => void }[] = []
+
+  /** A request handler that opens the exchange, watches its end, and goes on to `handler`. */
+  over(handler: Handler, prepare?: (exchange: Exchange) => void): Handler {
+    return pipeline((req, res, next) => {
+      const exchange = openExchange(req, res)
+      this.add(exchange)
+      prepare?.(exchange)
+      next()
+    }).wrap(handler)
+  }
+
+  add(exchange: Exchange): void {
+    const sighting: Sighting = { path: exchange.path, statusCode: -1, outcome: 'pending', ends: 0 }
+    exchange.onEnd(({ statusCode, outcome }) => {
+      Object.assign(sighting, { statusCode, outcome, ends: sighting.ends + 1 })
+      this.sightings.push(sighting)
+      for (const { count, resolve } of this.#waiting) if (this.sightings.length >= count) resolve()
+    })
+  }
+
+  /** Resolves when `count` exchanges have ended; a test that waits in vain runs into its own timeout. */
+  async ended(count: number): Promise<Sighting[]> {
+    if (this.sightings.length < count) {
+      await new Promise<void>(resolve => this.#waiting.push({ count, resolve }))
+    }
+    return this.sightings
+  }
+}
+
+export interface Started {
+  port: number
+  sockets: Socket[]
+  stop(): Promise<void>
+}
+
+export async function start(handler: Handler, options: ServerOptions = {}): Promise<Started> {
+  const server = createServer(options, handler as (req: IncomingMessage, res: ServerResponse) => void)
+  const sockets: Socket[] = []
+  server.on('connection', socket => sockets.push(socket))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    sockets,
+    async stop() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    }
+  }
+}
+
+/** Every byte that comes back until the server closes the connection, without the changing part of `Date`. */
+export async function bytesFor(port: number, request: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  socket.setEncoding('latin1')
+  socket.on('error', () => {})
+  socket.write(request, 'latin1')
+  let answer = ''
+  socket.on('data', (chunk: string) => {
+    answer += chunk
+  })
+  // `once` would reject on a reset.
+  await new Promise(resolve => socket.on('close', resolve))
+  return answer.replace(/^Date: .*$/gm, 'Date: …')
+}
+
+/** Two requests on one connection, sent at once: the first keeps it alive, the second closes it. */
+export function twice(method = 'GET', headers = ''): string {
+  const head = `${method} /a HTTP/1.1\r\nHost: x\r\n${headers}`
+  return `${head}\r\n${head}Connection: close\r\n\r\n`
+}
+
+export interface WireCase {
+  handler: Handler
+  request?: string
+  options?: ServerOptions
+  /** What the exchanges must say, in the order of their ends; by default the statuses on the wire, completed. */
+  expected?: Omit<Sighting, 'ends' | 'path'>[]
+  /** How many heads carry Ostiary's header; by default as many as there are exchanges. */
+  heads?: number
+}
+
+const ways: Record<string, ((exchange: Exchange) => void) | undefined> = {
+  'nothing to add': undefined,
+  'a pending header': exchange => exchange.setHeader('X-Ostiary', 'here'),
+  'a header added at the head': exchange =>
+    exchange.onHead(seen => {
+      seen.setHeader('X-Ostiary', 'here')
+    })
+}
+
+/** Asserts that Ostiary changes no byte but adds its own header lines, and that the exchanges tell the truth. */
+export async function assertSameWire(wireCase: WireCase): Promise<void> {
+  const { handler, request = twice(), options } = wireCase
+  const bare = await start(handler, options)
+  const bytes = await bytesFor(bare.port, request)
+  await bare.stop()
+  const { expected = completedOnWire(bytes) } = wireCase
+  const { heads = expected.length } = wireCase
+  for (const [way, prepare] of Object.entries(ways)) {
+    const watch = new Watch()
+    const watched = await start(watch.over(handler, prepare), options)
+    const seen = await bytesFor(watched.port, request)
+    const sightings = await watch.ended(expected.length)
+    await watched.stop()
+    const own = seen.match(/^X-Ostiary: here\r\n/gm) ?? []
+    assert.equal(own.length, prepare === undefined ? 0 : heads, `${way}: own header lines`)
+    assert.equal(seen.replaceAll('X-Ostiary: here\r\n', ''), bytes, way)
+    assert.deepEqual(
+      sightings,
+      expected.map(sighting => ({ path: sightings[0]?.path, ...sighting, ends: 1 })),
+      way
+    )
+  }
+}
+
+function completedOnWire(bytes: string): Omit<Sighting, 'ends' | 'path'>[] {
+  const statuses = [...bytes.matchAll(/HTTP\/1\.1 ([2-5]\d\d) /g)].map(match => Number(match[1]))
+  assert.notEqual(statuses.length, 0, 'the bare server answered')
+  return statuses.map(statusCode => ({ statusCode, outcome: 'completed' }))
+}
