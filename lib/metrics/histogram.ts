@@ -14,6 +14,14 @@ export interface HistogramOptions extends BucketOptions {
   buffer?: SharedArrayBuffer
 }
 
+/** What `JSON.stringify` makes of a histogram. */
+export interface HistogramJson {
+  /** V2, uncompressed, base64. */
+  counts: string
+  overflowCount: number
+  invalidCount: number
+}
+
 /** A summary in plain numbers, in the unit of the recorded values. */
 export interface HistogramSnapshot {
   count: number
@@ -208,6 +216,30 @@ export class Histogram extends HistogramView {
   static decode(encoded: Uint8Array | string): Histogram {
     const { layout, counts } = decode(typeof encoded === 'string' ? bytesOfBase64(encoded.trim()) : encoded)
     return Histogram.#of(layout, counts)
+  }
+
+  /** All of the histogram, for another process. */
+  toJSON(): HistogramJson {
+    const counts = this.counts.copy()
+    return {
+      counts: Buffer.from(encode(this.layout, counts)).toString('base64'),
+      overflowCount: counts.overflow,
+      invalidCount: counts.invalid
+    }
+  }
+
+  /** @throws HistogramError as `decode` does, `ERR_HISTOGRAM_RANGE` also when the other counts are none */
+  static fromJSON({ counts, overflowCount, invalidCount }: HistogramJson): Histogram {
+    const histogram = Histogram.decode(counts)
+    if (!isCount(overflowCount) || !isCount(invalidCount)) {
+      throw new HistogramError(
+        'ERR_HISTOGRAM_RANGE',
+        `Histogram: overflowCount and invalidCount must be counts, got ${String(overflowCount)} and ${String(invalidCount)}`
+      )
+    }
+    histogram.counts.addOverflow(overflowCount)
+    histogram.counts.addInvalid(invalidCount)
+    return histogram
   }
 
   static #of(layout: BucketLayout, counts: OwnCounts): Histogram {
