@@ -15,7 +15,7 @@ export interface ClusterMetricsOptions extends MetricRegistryOptions {
 export interface ClusterRefresh {
   /** Workers that reported in time. */
   answered: number
-  /** Ids of those that did not; what they told last is what counts. */
+  /** Ids of those that did not, and are still there; what they told last is what counts. */
   silent: number[]
 }
 
@@ -85,7 +85,10 @@ export class ClusterMetrics extends MetricRegistry {
 
   async #ask(): Promise<ClusterRefresh> {
     const asked = Object.values(cluster.workers ?? {}).filter(worker => worker?.isConnected()) as Worker[]
-    const answers = asked.map(worker => this.#of(worker).ask(worker))
+    let answered = 0
+    const answers = asked.map(async worker => {
+      if (await this.#of(worker).ask(worker)) answered++
+    })
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<void>(resolve => {
       timer = setTimeout(resolve, this.#timeoutMs)
@@ -93,7 +96,7 @@ export class ClusterMetrics extends MetricRegistry {
     await Promise.race([Promise.all(answers), timeout])
     clearTimeout(timer)
     const silent = asked.filter(worker => this.#workers.get(worker.id)?.waiting ?? false)
-    return { answered: asked.length - silent.length, silent: silent.map(worker => worker.id) }
+    return { answered, silent: silent.map(worker => worker.id) }
   }
 
   #of(worker: Worker): WorkerReports {
@@ -136,7 +139,7 @@ export class ClusterMetrics extends MetricRegistry {
     const reports = this.#workers.get(worker.id)
     if (reports === undefined) return
     this.#workers.delete(worker.id)
-    reports.settle()
+    reports.settle(false)
     const retired = new Report()
     retired.metrics.push(
       ...this.#merged([
@@ -168,17 +171,20 @@ class WorkerReports {
   #incoming = new Report()
   #incomingMetrics = new Map<string, ReportedMetric>()
   #requests = 0
-  #answer: { promise: Promise<void>; resolve: () => void } | undefined
+  #answer: { promise: Promise<boolean>; resolve: (answered: boolean) => void } | undefined
 
   get waiting(): boolean {
     return this.#answer !== undefined
   }
 
-  /** A worker that owes an answer is not asked again: requests would pile up in front of one that hangs. */
-  ask(worker: Worker): Promise<void> {
+  /**
+   * False when the worker went away before it answered. One that owes an answer is not asked again: requests would pile
+   * up in front of one that hangs.
+   */
+  ask(worker: Worker): Promise<boolean> {
     if (this.#answer !== undefined) return this.#answer.promise
-    let resolve = (): void => undefined
-    const promise = new Promise<void>(done => {
+    let resolve: (answered: boolean) => void = () => undefined
+    const promise = new Promise<boolean>(done => {
       resolve = done
     })
     this.#answer = { promise, resolve }
@@ -204,12 +210,12 @@ class WorkerReports {
       this.#incoming.histograms.set(piece.histogram, Histogram.fromJSON(piece.content))
     } else {
       this.latest = this.#incoming
-      if (piece.request === this.#requests) this.settle()
+      if (piece.request === this.#requests) this.settle(true)
     }
   }
 
-  settle(): void {
-    this.#answer?.resolve()
+  settle(answered: boolean): void {
+    this.#answer?.resolve(answered)
     this.#answer = undefined
   }
 }

@@ -3,6 +3,7 @@ import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { type Report, Reporter } from '../../lib/http/reporter.ts'
 import { clusterMetrics } from '../../lib/metrics/cluster-metrics.ts'
 import { reportMetrics } from '../../lib/metrics/cluster-worker-metrics.ts'
 import { Histogram } from '../../lib/metrics/histogram.ts'
@@ -140,16 +141,49 @@ describe('clusterMetrics', () => {
     assert.equal(sampleOf(metrics.toPrometheus(), 'many_total', { i: '0' }), before + 3)
   })
 
-  it('settles at once when the worker that is waited for dies, and hears nothing when it is closed', async t => {
+  it('does not wait for a worker that dies', async t => {
     const metrics = clusterMetrics({ timeoutMs: 600_000 })
     t.after(() => metrics.close())
     const [worker] = Object.values(cluster.workers!) as [Worker]
     await tell(worker, { order: 'hang', ms: 3_600_000 }, 'hanging')
     const refreshed = metrics.refresh()
     worker.process.kill('SIGKILL')
-    assert.deepEqual(await refreshed, { answered: 1, silent: [] })
+    assert.deepEqual(await refreshed, { answered: 0, silent: [] })
     assert.equal(metrics.histogram('latency'), undefined)
     assert.deepEqual(await metrics.refresh(), { answered: 0, silent: [] })
+  })
+
+  it('reports what it cannot read, and goes on', t => {
+    const reports: Report[] = []
+    const metrics = clusterMetrics({ reporter: new Reporter({ onReport: report => reports.push(report) }) })
+    t.after(() => metrics.close())
+    const worker = { id: 4_711, isConnected: () => true } as Worker
+    const piece = (fields: object) =>
+      cluster.emit('message', worker, { ostiary: 'metrics_report', ...fields })
+    piece({ begin: true })
+    piece({ histogram: 'latency', content: { counts: 'AAAA', overflowCount: 0, invalidCount: 0 } })
+    piece({
+      metric: { name: 'seen_total', help: 'Seen.', type: 'counter', points: [{ labels: [], value: 3 }] }
+    })
+    piece({ complete: true, request: 0 })
+    for (const message of [null, 'text', 7, { ostiary: 'other' }]) cluster.emit('message', worker, message)
+    assert.deepEqual(
+      reports.map(({ what, error }) => [what, (error as { code?: string }).code]),
+      [['cluster_report', 'ERR_HISTOGRAM_LENGTH']]
+    )
+    assert.equal(sampleOf(metrics.toPrometheus(), 'seen_total'), 3)
+    // Begun anew in the middle: what came of the report before is void.
+    piece({ begin: true })
+    piece({
+      metric: { name: 'seen_total', help: 'Seen.', type: 'counter', points: [{ labels: [], value: 4 }] }
+    })
+    assert.equal(sampleOf(metrics.toPrometheus(), 'seen_total'), 3)
+    piece({ begin: true })
+    piece({
+      metric: { name: 'seen_total', help: 'Seen.', type: 'counter', points: [{ labels: [], value: 5 }] }
+    })
+    piece({ complete: true, request: 0 })
+    assert.equal(sampleOf(metrics.toPrometheus(), 'seen_total'), 5)
   })
 
   it('refuses bad options', () => {

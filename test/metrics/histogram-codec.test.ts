@@ -337,6 +337,27 @@ describe('Histogram.decode', () => {
   })
 })
 
+describe('Histogram.toJSON', () => {
+  it('carries all there is, through text', () => {
+    const histogram = recorded([1, 5_000, 1e12, Number.NaN])
+    const copy = Histogram.fromJSON(JSON.parse(JSON.stringify(histogram)))
+    assert.deepEqual(copy.snapshot(), histogram.snapshot())
+    assert.deepEqual([copy.overflowCount, copy.invalidCount], [1, 1])
+  })
+
+  it('is refused when it is not what it was', () => {
+    const json = recorded([1]).toJSON()
+    for (const fields of [
+      { overflowCount: -1 },
+      { invalidCount: 0.5 },
+      { overflowCount: undefined as unknown as number }
+    ]) {
+      assert.throws(() => Histogram.fromJSON({ ...json, ...fields }), { code: 'ERR_HISTOGRAM_RANGE' })
+    }
+    assert.throws(() => Histogram.fromJSON({ ...json, counts: '' }), { code: 'ERR_HISTOGRAM_LENGTH' })
+  })
+})
+
 /** The declared length is right, the stream inside ends too early. */
 function compressedCut(whole: Buffer): Buffer {
   const bytes = Buffer.from(whole.subarray(0, whole.length - 6))
