@@ -71,6 +71,8 @@ interface Trusted {
 export class TokenVerifier {
   readonly cache: VerifiedTokenCache
   readonly clock: Clock
+  /** `cnf` members that are checked after verification. */
+  readonly confirmations: readonly string[]
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
@@ -87,6 +89,7 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
@@ -101,7 +104,7 @@ export class TokenVerifier {
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
+      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
     }
   }
 
@@ -158,7 +161,7 @@ export class TokenVerifier {
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const { keys } of this.#issuers) keys.close()
+    for (const issuer of this.#issuers) issuer.close()
   }
 
   get stats(): TokenVerifierStats {
