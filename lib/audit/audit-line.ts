@@ -3,6 +3,7 @@ import type { Exchange, Identity } from '../http/exchange.ts'
 import type { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent } from './audit-event.ts'
 import { jsonMember, jsonString, redacted } from './json-text.ts'
+import { flat, PrintedTexts } from './printed-texts.ts'
 
 /** Callers whose printed form is kept at hand. */
 const maxCallers = 1_024
@@ -20,6 +21,7 @@ interface PrintedCaller {
 export class AuditLineFormat {
   readonly #clock: WallClock
   readonly #callers = new Map<string, PrintedCaller>()
+  readonly #userAgents = new PrintedTexts()
   #second = Number.NaN
   #secondText = ''
 
@@ -36,7 +38,7 @@ export class AuditLineFormat {
       (user === undefined ? anonymous : this.#caller(user)) +
       `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
       (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
-      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${jsonString(userAgent)}`) +
+      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
       `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
       (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(exchange.tokenId)}`) +
       (denial === undefined
@@ -50,7 +52,7 @@ export class AuditLineFormat {
   ofEvent(event: AuditEvent): string {
     let line = `{"timestamp":"${event.timestamp.toISOString()}"`
     const members = event.toDict()
-    for (const name in members) if (name !== 'timestamp') line += jsonMember(name, members[name])
+    for (const name of Object.keys(members)) if (name !== 'timestamp') line += jsonMember(name, members[name])
     return `${line}}`
   }
 
@@ -86,9 +88,10 @@ export class AuditLineFormat {
       printed.isM2M !== user.isM2M
     ) {
       const { id, clientId, isM2M } = user
-      const text =
+      const text = flat(
         `"user_id":${jsonString(id)},"client_id":${clientId === null ? 'null' : jsonString(clientId)}` +
-        `,"is_m2m":${isM2M}`
+          `,"is_m2m":${isM2M}`
+      )
       printed = { id, clientId, isM2M, text }
       if (this.#callers.size >= maxCallers) this.#callers.clear()
       this.#callers.set(user.key, printed)
@@ -100,7 +103,7 @@ export class AuditLineFormat {
     const second = Math.floor(epochMs / 1_000)
     if (second !== this.#second) {
       this.#second = second
-      this.#secondText = new Date(second * 1_000).toISOString().slice(0, 19)
+      this.#secondText = flat(new Date(second * 1_000).toISOString().slice(0, 19))
     }
     return `${this.#secondText}${thousandths[Math.floor(epochMs) - second * 1_000]}Z`
   }

@@ -5,8 +5,27 @@ import { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-event.ts'
 import { AuditFile } from './audit-file.ts'
 import { AuditLineFormat } from './audit-line.ts'
-import type { AuditSink } from './audit-sink.ts'
 import { ConsoleSink } from './console-sink.ts'
+
+/**
+ * Takes lines of JSON, each an event, in their order. A sink that seals lines wraps the sink that stores them.
+ * It never blocks a request and never throws at one.
+ */
+export interface AuditSink {
+  /**
+   * @param line printable ASCII, without the newline
+   * @returns false when the line cannot be kept; the logger counts it, and says so in the log once lines are kept again
+   */
+  write(line: string): boolean
+  /** Resolves when all lines so far are stored; rejects with what prevented it. */
+  flush(): Promise<void>
+  /** Stores what is left and lets go; safe to call twice. */
+  close(): Promise<void>
+  /** Goes on in a new file of the same name, after the old one was moved away. */
+  reopen?(): Promise<void>
+  /** Lines that wait to be stored, and lines lost after they were taken. */
+  readonly stats?: { readonly pending: number; readonly lost: number }
+}
 
 export interface AuditLoggerOptions {
   /** A file of JSON lines, appended to; created with mode 0600. Its folder must exist. */
@@ -31,7 +50,9 @@ export type AuditDetails = Omit<AuditEventFields, 'eventType'> & { readonly [met
 export interface AuditStats {
   /** Events logged. */
   events: number
-  /** Events that a sink did not keep. */
+  /** Lines that wait to be stored. */
+  pending: number
+  /** Lines that a sink did not take, or could not store in the end. */
   dropped: number
   /** Callbacks that failed, or that were left out because too many had not finished. */
   callbackFailures: number
@@ -62,11 +83,16 @@ export class AuditLogger {
   readonly #reporter: Reporter
   readonly #lines = new AuditLineFormat(new WallClock())
   readonly #openCallbacks = new Set<Promise<void>>()
-  readonly #stats: AuditStats = { events: 0, dropped: 0, callbackFailures: 0 }
+  #events = 0
+  #dropped = 0
+  #callbackFailures = 0
   #closing: Promise<void> | undefined = undefined
 
   constructor(options: AuditLoggerOptions = {}) {
     const { callback, sink, reporter = defaultReporter } = options
+    if (options.console !== undefined && typeof options.console !== 'boolean') {
+      throw new TypeError(`AuditLogger: console must be true or false, got ${String(options.console)}`)
+    }
     if (callback !== undefined && typeof callback !== 'function') {
       throw new TypeError(`AuditLogger: callback must be a function, got ${String(callback)}`)
     }
@@ -78,22 +104,28 @@ export class AuditLogger {
     this.#outlets = sinksOf(options, reporter).map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
   }
 
-  get stats(): Readonly<AuditStats> {
-    return this.#stats
+  get stats(): AuditStats {
+    let pending = 0
+    let dropped = this.#dropped
+    for (const { sink } of this.#outlets) {
+      pending += sink.stats?.pending ?? 0
+      dropped += sink.stats?.lost ?? 0
+    }
+    return { events: this.#events, pending, dropped, callbackFailures: this.#callbackFailures }
   }
 
   /** Logs an event, or makes one of these fields and metadata. */
   log(event: AuditEvent | AuditEventInit): void {
     const whole = event instanceof AuditEvent ? event : new AuditEvent(event)
     if (this.#outlets.length > 0) this.#write(this.#lines.ofEvent(whole))
-    this.#stats.events++
+    this.#events++
     if (this.#callback !== undefined) this.#call(whole)
   }
 
   /** Logs a request that has ended. */
   logExchange(exchange: Exchange): void {
     if (this.#outlets.length > 0) this.#write(this.#lines.ofExchange(exchange))
-    this.#stats.events++
+    this.#events++
     if (this.#callback !== undefined) this.#call(this.#lines.eventOf(exchange))
   }
 
@@ -159,7 +191,7 @@ export class AuditLogger {
   }
 
   #drop(outlet: Outlet): void {
-    this.#stats.dropped++
+    this.#dropped++
     outlet.dropped++
     outlet.droppedSince ??= new Date()
     this.#reporter.report('audit_lost', new Error('the audit log could not keep a line'))
@@ -205,7 +237,7 @@ export class AuditLogger {
   }
 
   #callbackFailed(error: unknown): void {
-    this.#stats.callbackFailures++
+    this.#callbackFailures++
     this.#reporter.report('audit_callback', error)
   }
 }

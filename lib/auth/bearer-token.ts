@@ -63,6 +63,6 @@ const b64token = /^[\w.~+/-]+=*$/
 
 /** Whether a request target offers a token in its query, which is no method here (RFC 9700, section 4.3.2). */
 export function hasQueryToken(url: string): boolean {
-  const query = url.indexOf('?')
-  return query !== -1 && /[?&]access_token=/.test(url.slice(query))
+  const at = url.indexOf('access_token=')
+  return at > 0 && /\?(?:.*&)?access_token=/.test(url)
 }

@@ -115,7 +115,7 @@ export class TokenVerifier {
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
+      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
     }
   }
 
@@ -172,7 +172,7 @@ export class TokenVerifier {
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const { keys } of this.#issuers) keys.close()
+    for (const issuer of this.#issuers) issuer.close()
   }
 
   get stats(): TokenVerifierStats {

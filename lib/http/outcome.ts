@@ -1,6 +1,7 @@
 /** How a response ended, as far as this side of the wire can know. */
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 
 /**
  * `completed`: everything was handed to the connection, and the connection took it. `aborted`: the client was gone, or
@@ -57,8 +58,10 @@ export function standingOf(req: IncomingMessage, res: ServerResponse): 'open' | 
 }
 
 function wasDelivered({ req, res }: Ended): boolean {
-  if (!res.writableFinished) return false
   const stream = streamOf(req)
+  // What test tools inject has no wire that could lose anything, and no true measure of what is flushed.
+  if (stream === undefined && !(req.socket instanceof Duplex)) return res.writableEnded
+  if (!res.writableFinished) return false
   if (stream !== undefined) return stream.sentHeaders !== undefined && !stream.aborted && stream.rstCode === 0
   return finishMeansFlushed || (!req.aborted && req.socket?.destroyed !== true)
 }

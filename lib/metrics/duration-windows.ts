@@ -1,11 +1,8 @@
-/** Durations since the start, of the last minute and of the last hour, with percentiles, in fixed memory. */
+/** Durations since the start, of the last minute and of the last hour, with percentiles. */
 import { Histogram } from './histogram.ts'
-import { TimeSlots } from './time-slots.ts'
+import { type MetricsWindow, type WindowRecord, Windows } from './windows.ts'
 
-/** Since the start or the last reset; the last 60 to 65 s; the last 60 to 65 minutes. */
-export type MetricsWindow = 'total' | 'minute' | 'hour'
-
-/** The percentiles are bounds that no more than that share of the durations lies above, within 0.1 % (windows: 0.8 %). */
+/** No more than 1 % of the durations are above `p99Ms`, which is at most 0.1 % too high (in windows 0.8 %); and so on. */
 export interface DurationSummary {
   count: number
   averageMs: number
@@ -17,21 +14,12 @@ export interface DurationSummary {
   maxMs: number
 }
 
-/** Twelve slots and the current one: windows move in steps of a twelfth. */
-export const windowSlots = 12
-export const windowSlotMs: Readonly<Record<Exclude<MetricsWindow, 'total'>, number>> = {
-  minute: 5_000,
-  hour: 300_000
-}
-
-/**
- * Three HDR histograms in µs, up to an hour: all at three significant digits, and slots at two for the windows.
- * Slots are made when time first reaches them; none is ever made again.
- */
+/** HDR histograms in µs, up to an hour: three significant digits for the total, two for the slots of the windows. */
 export class DurationWindows {
-  readonly #total = new DurationRecord(3)
-  readonly #minute = slots(windowSlotMs.minute)
-  readonly #hour = slots(windowSlotMs.hour)
+  readonly #windows = new Windows(
+    () => new DurationRecord(2),
+    () => new DurationRecord(3)
+  )
 
   /**
    * Counts a duration.
@@ -42,37 +30,23 @@ export class DurationWindows {
   record(durationMs: number, nowMs: number): boolean {
     if (typeof durationMs !== 'number' || !(durationMs >= 0 && durationMs < Infinity)) return false
     const us = Math.round(durationMs * 1000)
-    this.#total.record(us, durationMs)
-    this.#minute.at(nowMs).record(us, durationMs)
-    this.#hour.at(nowMs).record(us, durationMs)
+    this.#windows.total.record(us, durationMs)
+    this.#windows.minute(nowMs).record(us, durationMs)
+    this.#windows.hour(nowMs).record(us, durationMs)
     return true
   }
 
   summary(window: MetricsWindow, nowMs: number): DurationSummary {
-    if (window === 'total') return this.#total.summary()
-    const merged = new DurationRecord(2)
-    for (const slot of (window === 'minute' ? this.#minute : this.#hour).within(nowMs)) merged.add(slot)
-    return merged.summary()
+    return this.#windows.read(window, nowMs).summary()
   }
 
   reset(): void {
-    this.#total.clear()
-    this.#minute.clear()
-    this.#hour.clear()
+    this.#windows.reset()
   }
 }
 
-function slots(slotMs: number): TimeSlots<DurationRecord> {
-  return new TimeSlots({
-    slotMs,
-    slots: windowSlots,
-    make: () => new DurationRecord(2),
-    clear: record => record.clear()
-  })
-}
-
 /** A histogram, and beside it what buckets cannot give exactly or at once: the number, the sum and the longest. */
-class DurationRecord {
+class DurationRecord implements WindowRecord<DurationRecord> {
   readonly #histogram: Histogram
   #count = 0
   #sumMs = 0

@@ -1,12 +1,10 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
 import { DurationBuckets } from './duration-buckets.ts'
-import { DurationWindows, type MetricsWindow, windowSlotMs, windowSlots } from './duration-windows.ts'
-import { expose } from './exposition.ts'
+import { DurationWindows } from './duration-windows.ts'
 import { LabelSet, type Metric, type MetricSource, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { ObservedHistogram } from './observed-histogram.ts'
-import { PrometheusText } from './prometheus.ts'
-import { TimeSlots } from './time-slots.ts'
+import { type MetricsWindow, type WindowRecord, Windows } from './windows.ts'
 
 export interface ValidationMetrics {
   uptimeSeconds: number
@@ -32,7 +30,7 @@ const maxErrorTypes = 100
 const validationBounds = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
 
 /**
- * Counts token validations. Memory is fixed: some 500 KB once an hour has passed.
+ * Counts token validations. Memory is fixed: at most some 600 KB once an hour has passed.
  *
  * @example
  * const collector = new MetricsCollector()
@@ -43,10 +41,9 @@ const validationBounds = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1
 export class MetricsCollector implements MetricSource {
   readonly #clock: () => number
   readonly #times = new DurationWindows()
-  readonly #total = new ValidationCounts()
-  readonly #minute = slots(windowSlotMs.minute)
-  readonly #hour = slots(windowSlotMs.hour)
-  readonly #errorTypes = new Map<string, number>()
+  readonly #counts = new Windows(() => new ValidationCounts())
+  /** Places in `ValidationCounts.errors`; the last is for all that come too late. */
+  readonly #errorTypes = new Map([['_OTHER', maxErrorTypes - 1]])
   readonly #histogram = new ObservedHistogram()
   #buckets = new DurationBuckets(validationBounds)
   #startedAt: number
@@ -65,32 +62,34 @@ export class MetricsCollector implements MetricSource {
     this.metrics = this.#describe()
   }
 
-  /** @param durationMs how long it took; what is not a number from 0 up is counted in `stats`, and in no time */
-  recordValidationSuccess(durationMs: number): void {
-    const now = this.#clock()
-    this.#total.validated++
-    this.#minute.at(now).validated++
-    this.#hour.at(now).validated++
+  /**
+   * @param durationMs how long it took; what is not a number from 0 up is counted in `stats`, and in no time
+   * @param now ms, on the collector's clock; for a caller that has read it already
+   */
+  recordValidationSuccess(durationMs: number, now: number = this.#clock()): void {
+    this.#counts.total.validated++
+    this.#counts.minute(now).validated++
+    this.#counts.hour(now).validated++
     this.#recordTime(durationMs, now)
   }
 
   /**
    * @param errorType a stable name; the first 99 are told apart, later ones are `_OTHER`
    * @param durationMs how long it took
+   * @param now ms, on the collector's clock; for a caller that has read it already
    */
-  recordValidationFailure(errorType: string, durationMs: number): void {
-    const now = this.#clock()
+  recordValidationFailure(errorType: string, durationMs: number, now: number = this.#clock()): void {
     const type = this.#errorTypeIndex(String(errorType))
-    this.#total.fail(type)
-    this.#minute.at(now).fail(type)
-    this.#hour.at(now).fail(type)
+    this.#counts.total.fail(type)
+    this.#counts.minute(now).fail(type)
+    this.#counts.hour(now).fail(type)
     this.#recordTime(durationMs, now)
   }
 
   /** @param window default all since the start; the uptime is the same in each */
   getMetrics(window: MetricsWindow = 'total'): ValidationMetrics {
     const now = this.#clock()
-    const counts = this.#counts(window, now)
+    const counts = this.#counts.read(window, now)
     const times = this.#times.summary(window, now)
     const totalTokens = counts.validated + counts.failed
     return {
@@ -114,11 +113,10 @@ export class MetricsCollector implements MetricSource {
   /** Starts anew; the uptime too. */
   reset(): void {
     this.#startedAt = this.#clock()
-    this.#total.clear()
-    this.#minute.clear()
-    this.#hour.clear()
+    this.#counts.reset()
     this.#times.reset()
     this.#errorTypes.clear()
+    this.#errorTypes.set('_OTHER', maxErrorTypes - 1)
     this.#invalidDurations = 0
     this.#buckets = new DurationBuckets(validationBounds)
   }
@@ -129,7 +127,7 @@ export class MetricsCollector implements MetricSource {
       this.#registry = new MetricRegistry()
       this.#registry.add(this)
     }
-    return expose(this.#registry, new PrometheusText()).toString()
+    return this.#registry.toPrometheus()
   }
 
   #recordTime(durationMs: number, now: number): void {
@@ -144,38 +142,29 @@ export class MetricsCollector implements MetricSource {
   #errorTypeIndex(errorType: string): number {
     const index = this.#errorTypes.get(errorType)
     if (index !== undefined) return index
-    const next = this.#errorTypes.size
+    const next = this.#errorTypes.size - 1
     if (next >= maxErrorTypes - 1) return maxErrorTypes - 1
     this.#errorTypes.set(errorType, next)
     return next
   }
 
-  #counts(window: MetricsWindow, now: number): ValidationCounts {
-    if (window === 'total') return this.#total
-    const merged = new ValidationCounts()
-    for (const slot of (window === 'minute' ? this.#minute : this.#hour).within(now)) merged.add(slot)
-    return merged
-  }
-
   #errors({ errors }: ValidationCounts): [string, number][] {
     const named: [string, number][] = [...this.#errorTypes].map(([type, index]) => [type, errors[index]])
-    const seen = named.filter(([, count]) => count > 0)
-    const other = errors[maxErrorTypes - 1]
-    return other === 0 ? seen : [...seen, ['_OTHER', other]]
+    return named.filter(([, count]) => count > 0)
   }
 
   #describe(): readonly Metric[] {
     return [
       singleMetric(
         { name: 'auth_tokens_validated_total', type: 'counter', help: 'Tokens that were found valid.' },
-        () => this.#total.validated
+        () => this.#counts.total.validated
       ),
       {
         name: 'auth_tokens_failed_total',
         type: 'counter',
         help: 'Tokens that were refused, by the true reason.',
         points: () =>
-          this.#errors(this.#total).map(([type, value]) => ({
+          this.#errors(this.#counts.total).map(([type, value]) => ({
             labels: new LabelSet([['error_type', type]]),
             value
           }))
@@ -202,19 +191,9 @@ export class MetricsCollector implements MetricSource {
   }
 }
 
-function slots(slotMs: number): TimeSlots<ValidationCounts> {
-  return new TimeSlots({
-    slotMs,
-    slots: windowSlots,
-    make: () => new ValidationCounts(),
-    clear: counts => counts.clear()
-  })
-}
-
-class ValidationCounts {
+class ValidationCounts implements WindowRecord<ValidationCounts> {
   validated = 0
   failed = 0
-  /** By the index of the error type; the last is for all that came too late. */
   readonly errors = new Float64Array(maxErrorTypes)
 
   fail(type: number): void {

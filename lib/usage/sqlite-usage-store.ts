@@ -4,8 +4,13 @@ import { resolve } from 'node:path'
 import { type SqliteDriver, type SqliteDriverName, sqliteDriver } from './sqlite-driver.ts'
 import { SqliteThread } from './sqlite-thread.ts'
 import { prepareUsageTable, usageInsert, usageQueries, usageStatsOf } from './sqlite-usage-schema.ts'
-import { usagePeriod } from './usage-stats.ts'
-import type { UsageQuery, UsageRecord, UsageStats, UsageStore } from './usage-store.ts'
+import {
+  type UsageQuery,
+  type UsageRecord,
+  type UsageStats,
+  type UsageStore,
+  usagePeriod
+} from './usage-store.ts'
 
 export interface SqliteUsageStoreOptions {
   /** The database file; created with mode 0600 when it is not there. Its folder must be. */
