@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
@@ -139,6 +140,22 @@ test('the status names the event', async t => {
   assert.equal(events[0]['user_id'], null)
   assert.equal(events[0]['is_m2m'], null)
   assert.equal(events[0]['user_agent'], null)
+})
+
+test('a full disk harms no request', {
+  skip: !existsSync('/dev/full') && 'there is no /dev/full'
+}, async t => {
+  const reporter = new Reporter({ onReport: () => {} })
+  const auditLogger = new AuditLogger({ path: '/dev/full', flushIntervalMs: 1, reporter })
+  const server = createServer(pipeline(audit({ auditLogger })).wrap((_req, res) => res.end('served')))
+  const port = await listen(t, server)
+  for (let i = 0; i < 20; i++) {
+    assert.match(await converse(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /served$/)
+  }
+  await auditLogger.close()
+  assert.equal(auditLogger.stats.dropped, 20)
+  assert.equal(reporter.counts.get('audit_lost'), 20)
+  assert.ok(reporter.counts.get('audit_write')! >= 1)
 })
 
 class OrderError extends Error {}
