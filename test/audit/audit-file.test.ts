@@ -103,7 +103,7 @@ test('whatever is written, flushed and reopened when: the lines, in order', asyn
       assert.deepEqual(linesOf(path), lines)
       assert.equal(file.stats.written, lines.length)
     }),
-    { numRuns: 40 }
+    { numRuns: 20 }
   )
 })
 
