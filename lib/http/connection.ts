@@ -13,6 +13,8 @@ export class Connection {
   /** A stage's memory of the last credential on this connection; the owner alone reads it. */
   credentialOwner: unknown = undefined
   credential: unknown = undefined
+  /** Whether what came on it was no HTTP, and was answered; the rest of it is read only to be thrown away. */
+  broken = false
   /**
    * Whether the socket's `close` ends every exchange that has not ended by itself. Not so for http/2, where streams end
    * by themselves, and for requests without a socket of their own, as test tools inject them.

@@ -56,19 +56,8 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
   }
   if (isGone(exchange)) return
   for (const name of res.getHeaderNames()) if (ofTheBody.has(name)) res.removeHeader(name)
-  const body = JSON.stringify({
-    type: problem.type ?? 'about:blank',
-    title: problem.title ?? STATUS_CODES[problem.status],
-    status: problem.status,
-    detail: problem.detail,
-    ...problem.extensions
-  })
-  const headers: Record<string, string | number> = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': 'no-store',
-    ...problem.headers
-  }
+  const body = bodyOf(problem)
+  const headers = headersOf(problem, body)
   if (req.httpVersionMajor > 1) {
     answerOnStream(res, problem.status, headers, body)
   } else if (bodyStillArrives(req)) {
@@ -81,6 +70,36 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
   } else {
     res.writeHead(problem.status, headers)
     res.end(body)
+  }
+}
+
+/** The whole answer as bytes, for a socket that has no response and is closed after it. */
+export function problemMessage(problem: Problem): string {
+  const body = bodyOf(problem)
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `Date: ${new Date().toUTCString()}`
+  ]
+  for (const [name, value] of Object.entries(headersOf(problem, body))) head.push(`${name}: ${value}`)
+  return `${head.join('\r\n')}\r\nConnection: close\r\n\r\n${body}`
+}
+
+function bodyOf({
+  status,
+  type = 'about:blank',
+  title = STATUS_CODES[status],
+  detail,
+  extensions
+}: Problem): string {
+  return JSON.stringify({ type, title, status, detail, ...extensions })
+}
+
+function headersOf(problem: Problem, body: string): Record<string, string | number> {
+  return {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    ...problem.headers
   }
 }
 
