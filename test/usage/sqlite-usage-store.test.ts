@@ -200,6 +200,21 @@ for (const driver of drivers) {
     assert.equal(count, stored)
   })
 
+  test(`${driver}: several writers share one file`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const stores = Array.from({ length: 3 }, () => {
+      const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 10_000, clock: () => now })
+      t.after(() => store.close())
+      return store
+    })
+    await Promise.all(
+      stores.flatMap(store =>
+        Array.from({ length: 10 }, () => store.append(Array.from({ length: 50 }, () => record())))
+      )
+    )
+    assert.equal((await stores[0].stats({ userEmail: 'ann@example.com' })).totalRequests, 1_500)
+  })
+
   test(`${driver}: close while writing keeps every batch that was taken`, async t => {
     const path = join(folder(t), 'usage.db')
     const store = open(t, path)
