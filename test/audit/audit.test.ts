@@ -288,6 +288,18 @@ test('a caller whose client or kind changed is printed anew', async t => {
   )
 })
 
+test('an identity that is not what its type says cannot break the line', async t => {
+  const server = await audited(t, (req, res) => {
+    exchangeOf(req).user = { id: 7, key: 'x' } as unknown as Identity
+    exchangeOf(req).tokenId = 42 as unknown as string
+    res.end()
+  })
+  await server.get('/1')
+  while (server.lines.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+  const event = JSON.parse(server.lines[0])
+  assert.deepEqual([event.user_id, event.client_id, event.is_m2m, event.token_id], [7, null, null, '42'])
+})
+
 test('more callers than are kept at hand', async t => {
   let id = 0
   const server = await audited(t, (req, res) => {
