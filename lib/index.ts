@@ -56,6 +56,7 @@ export { User } from './auth/user.ts'
 export type { Claims, TokenHeader, VerifiedToken } from './auth/verified-token.ts'
 export { type Gate, type GateAuditOptions, type GateOptions, ostiary } from './gate.ts'
 export type { GateMetricsOptions } from './gate-metrics.ts'
+export { currentExchange } from './http/async-context.ts'
 export type { ClientAddressOptions } from './http/client-address.ts'
 export {
   type Caller,

@@ -1,16 +1,17 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { type CryptoKey, compactVerify } from 'jose'
+import { compactVerify } from 'jose'
 import type { Reporter } from '../http/reporter.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
-import { type CallerIdentity, checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
+import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
+import { ProvenToken } from './proven-token.ts'
 import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
-import { type RevocationList, signingInputDigest } from './revocation-list.ts'
+import type { RevocationList } from './revocation-list.ts'
 import { TokenHeaders } from './token-header.ts'
 import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
@@ -61,8 +62,6 @@ export type Verdict = VerifiedToken | Refusal
 interface Trusted {
   readonly trust: TrustedIssuer
   readonly identity: IdentityOptions
-  /** The identity may be worked out before the signature is verified: there is no rule of the application in it. */
-  readonly foresees: boolean
 }
 
 /**
@@ -175,7 +174,7 @@ export class TokenVerifier {
       if (this.#trusted.has(name)) {
         throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
       }
-      this.#trusted.set(name, { trust, identity, foresees: typeof identity.m2m !== 'function' })
+      this.#trusted.set(name, { trust, identity })
     }
   }
 
@@ -229,10 +228,13 @@ export class TokenVerifier {
         const imported = candidate.for(header.alg as string)
         const key = imported instanceof Promise ? await imported : imported
         this.#signatures++
-        const signed = isSignedWith(text, key)
-        // Another thread checks the signature; meanwhile this one works out who the caller would be.
-        const claimed = trusted.foresees ? identityOf(token.claims, header, trusted.identity) : undefined
-        if (await signed) return this.#admit(token, candidate, trusted, claimed)
+        try {
+          await compactVerify(text, key)
+        } catch {
+          // A bad signature: what else jose could find wrong the checks before have found.
+          continue
+        }
+        return this.#admit(token, candidate, trusted)
       }
       this.#refused.add(text, refusals.signature, keys, this.clock.monotonic())
       return refusals.signature
@@ -241,27 +243,13 @@ export class TokenVerifier {
     }
   }
 
-  #admit(
-    { text, header, claims }: CompactToken,
-    verifiedBy: VerificationKey,
-    { trust, identity: identityOptions }: Trusted,
-    claimed: CallerIdentity | undefined
-  ): Verdict {
+  #admit({ text, header, claims }: CompactToken, verifiedBy: VerificationKey, trusted: Trusted): Verdict {
     // It may have been withdrawn while its signature was verified.
     if (!verifiedBy.current) return refusals.unknownKey
     if (!freezeClaims(claims)) return refusals.tooDeep
+    const { trust } = trusted
     trust.keys.countUse()
-    const identity = claimed ?? identityOf(claims, header, identityOptions)
-    const token: VerifiedToken = Object.freeze({
-      claims,
-      header,
-      issuer: trust.issuer,
-      tokenId: claims.jti,
-      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
-      expiresAt: claims.exp as number,
-      identity,
-      evidence: identity.evidence
-    })
+    const token = new ProvenToken(text, header, claims, trust.issuer, trusted.identity)
     const proof = {
       token,
       verifiedBy,
@@ -280,16 +268,6 @@ export class TokenVerifier {
     if (state !== 'revoked') return revocationsUnavailable
     this.cache.counts.revoked++
     return refusals.revoked
-  }
-}
-
-async function isSignedWith(token: string, key: CryptoKey): Promise<boolean> {
-  try {
-    await compactVerify(token, key)
-    return true
-  } catch {
-    // A bad signature: what else jose could find wrong the checks before have found.
-    return false
   }
 }
 

@@ -54,12 +54,10 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkKey(identifier, now)
-    if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
-    checkCost('RateLimiter', cost)
-    return cost === 0
-      ? this.window.peek(identifier, this.maxRequests, 0, now)
-      : this.window.consume(identifier, this.maxRequests, cost, now)
+    if (cost !== 1) checkCost('RateLimiter', cost)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(identifier, now)
+    if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
+    return this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */

@@ -1,21 +1,24 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
-import type { RateLimitDecision } from './rate-limit-decision.ts'
-import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
+import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
+import {
+  CAPACITY,
+  type Charge,
+  COUNT,
+  HEAD,
+  OLDER,
+  START,
+  StampRings,
+  type StampRingsOptions,
+  slotBits
+} from './stamp-rings.ts'
+import { pageBits, pageMask } from './stamp-slab.ts'
 
 /*
- * All keys that have a slot are one list, in order of their last stamp. Slot 0 is both its ends:
- *
- *     0 ⇄ idle longest ⇄ … ⇄ used just now ⇄ 0
- *
- * So the first key of the list is the first to be dead, and when it is not dead, none is.
- *
- *     fresh key ──> room, or the first of the list is dead? ──yes──> a slot of its own
+ *     fresh key ──> is there room, or is the key that was used longest ago dead? ──yes──> a slot of its own
  *                                                  └──no──> the overflow slot, which all such keys share;
- *                                                           they stay there until their last stamp in it expires
+ *                                                           each stays there until its last stamp expires
  */
-const OLDER = 0
-const NEWER = 1
 
 /** Slots of an empty limiter. */
 const firstSlots = 4
@@ -41,13 +44,12 @@ export interface SlidingWindowStats {
 export class SlidingWindow {
   readonly #options: SlidingWindowOptions
   readonly #slotOf = new Map<string, number>()
-  readonly #rings: StampRings
+  readonly rings: StampRings
   /** By slot. */
   #keys: string[] = ['']
-  #list = new Int32Array(2 * firstSlots)
-  /** The number of slots that were ever in use, and the first of those that are free again (a list through NEWER). */
+  /** Slots that were ever in use, and which of them are free again; 0 is the ends of their list. */
   #slots = 1
-  #freeSlot = 0
+  readonly #freeSlots: number[] = []
   #overflowSlot = 0
   /** Keys with stamps in the overflow window, and the last of these, oldest first: never more than `limit`. */
   readonly #overflowKeys = new Map<string, number>()
@@ -56,8 +58,8 @@ export class SlidingWindow {
 
   constructor(options: SlidingWindowOptions) {
     this.#options = options
-    this.#rings = new StampRings(options)
-    this.#rings.grow(firstSlots)
+    this.rings = new StampRings(options)
+    this.rings.grow(firstSlots)
   }
 
   get stats(): SlidingWindowStats {
@@ -65,25 +67,58 @@ export class SlidingWindow {
       keys: this.#slotOf.size,
       reclaimed: this.#reclaimed,
       overflowed: this.#overflowed,
-      bytes: this.#list.byteLength + this.#rings.bytes
+      bytes: this.rings.bytes
     }
   }
 
-  /**
-   * The arguments are checked by the caller.
-   * @param limit units that the window holds for this call; at most `largestLimit`
-   * @param cost an integer ≥ 1
-   */
+  /** Counts `cost` ≥ 1 units of a key when they fit. The arguments are checked by the caller. */
   consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const key = keyOf(identifier)
-    const slot = this.#slotOf.get(key)
-    if (slot === undefined) return this.#consumeFresh(key, limit, cost, now)
-    const decision = this.#rings.consume(slot, limit, cost, now)
-    if (decision.allowed && this.#list[OLDER] !== slot) {
-      this.#unlink(slot)
-      this.#linkNewest(slot)
+    const remaining = this.take(identifier, limit, cost, now)
+    if (remaining >= 0) return decide(true, limit, remaining, 0, this.rings.resetMs)
+    return this.rings.refused === 0
+      ? this.peek(identifier, limit, cost, now)
+      : this.rings.peek(this.rings.refused, limit, cost, now)
+  }
+
+  /**
+   * `consume` without an object to carry the answer: what is left then, -1 when the units do not fit. This is what most
+   * requests cost, so what is rare is elsewhere, and all of this is small enough for the engine to put it into its callers.
+   */
+  take(identifier: string, limit: number, cost: number, now: number): number {
+    const slot = this.#slotOf.get(identifier)
+    const rings = this.rings
+    if (slot === undefined || cost !== 1 || rings.weighs) {
+      return this.#takeOther(identifier, slot, limit, cost, now)
     }
-    return decision
+    const slots = rings.slots
+    const at = slot << slotBits
+    const start = slots[at + START]
+    const capacity = slots[at + CAPACITY]
+    const page = rings.pages[start >>> pageBits]
+    const base = start & pageMask
+    const stamp = now + rings.windowMs
+    let head = slots[at + HEAD]
+    let count = slots[at + COUNT]
+    let end = head + count
+    if (end >= capacity) end -= capacity
+    if (count > 0) {
+      // Time that went back is rare.
+      if (now < rings.floor || page[base + (end === 0 ? capacity : end) - 1] > stamp) {
+        return rings.take(slot, limit, 1, now)
+      }
+      while (page[base + head] <= now) {
+        if (++head === capacity) head = 0
+        if (--count === 0) break
+      }
+      if (count >= limit) return rings.refuse(slot, head, count, count, now)
+    }
+    slots[at + HEAD] = head
+    slots[at + COUNT] = count + 1
+    if (count === capacity || count < capacity >> 3) rings.append(slot, count, stamp)
+    else page[base + end] = stamp
+    rings.resetMs = rings.windowMs
+    if (slots[OLDER] !== slot) rings.touch(slot)
+    return limit - count - 1
   }
 
   /** What `consume` would answer; changes nothing. */
@@ -93,7 +128,7 @@ export class SlidingWindow {
 
   /** The time until the next unit of a key is free; undefined when all are. */
   nextUnitMs(identifier: string, now: number): number | undefined {
-    const oldest = this.#rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
+    const oldest = this.rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
     return oldest === -Infinity ? undefined : oldest - now
   }
 
@@ -101,17 +136,17 @@ export class SlidingWindow {
   lastStamp(identifier: string): number {
     const key = keyOf(identifier)
     const slot = this.#slotOf.get(key)
-    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.#rings.newest(slot)
+    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.rings.newest(slot)
   }
 
   /** What `consume(identifier, …, cost, …)` has just taken. */
   lastCharge(identifier: string, cost: number): Charge {
-    return this.#rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
+    return this.rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
   }
 
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
   refund(charge: Charge): void {
-    if (this.#rings.refund(charge) && charge.slot !== this.#overflowSlot) this.#close(charge.slot)
+    if (this.rings.refund(charge)) this.#close(charge.slot)
   }
 
   reset(identifier: string): void {
@@ -126,111 +161,100 @@ export class SlidingWindow {
     this.#slotOf.clear()
     this.#overflowKeys.clear()
     this.#keys = ['']
-    this.#list = new Int32Array(2 * firstSlots)
-    this.#rings.clear()
-    this.#rings.grow(firstSlots)
+    this.rings.clear()
+    this.rings.grow(firstSlots)
     this.#slots = 1
-    this.#freeSlot = 0
+    this.#freeSlots.length = 0
     this.#overflowSlot = 0
   }
 
   #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
     const slot = this.#slotOf.get(key)
-    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
-    const oldest = this.#list[NEWER]
+    if (slot !== undefined) return this.rings.peek(slot, limit, cost, now)
+    const oldest = this.rings.first
     const overflows =
       (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
+      (this.#slotOf.size >= this.#options.maxKeys && this.rings.newest(oldest) > now)
     return overflows && this.#overflowSlot !== 0
-      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
-      : this.#rings.peekEmpty(limit, cost)
+      ? this.rings.peek(this.#overflowSlot, limit, cost, now)
+      : this.rings.peekEmpty(limit, cost)
   }
 
-  #consumeFresh(key: string, limit: number, cost: number, now: number): RateLimitDecision {
-    if (cost > limit) return this.#peekKey(key, limit, cost, now)
+  #takeOther(
+    identifier: string,
+    known: number | undefined,
+    limit: number,
+    cost: number,
+    now: number
+  ): number {
+    const key = keyOf(identifier)
+    const slot = known ?? this.#slotOf.get(key)
+    return slot === undefined
+      ? this.#takeFresh(key, limit, cost, now)
+      : this.rings.take(slot, limit, cost, now)
+  }
+
+  #takeFresh(key: string, limit: number, cost: number, now: number): number {
+    if (cost > limit) {
+      this.rings.refused = 0
+      return -1
+    }
     const overflowed = this.#overflowKeys.get(key)
-    if (overflowed !== undefined && overflowed > now) return this.#consumeOverflow(key, limit, cost, now)
+    if (overflowed !== undefined && overflowed > now) return this.#takeOverflow(key, limit, cost, now)
     this.#reclaim(now)
-    if (this.#slotOf.size >= this.#options.maxKeys) return this.#consumeOverflow(key, limit, cost, now)
+    if (this.#slotOf.size >= this.#options.maxKeys) return this.#takeOverflow(key, limit, cost, now)
     this.#overflowKeys.delete(key)
     const slot = this.#openSlot()
     this.#keys[slot] = key
     this.#slotOf.set(key, slot)
-    this.#linkNewest(slot)
-    return this.#rings.consume(slot, limit, cost, now)
+    return this.rings.take(slot, limit, cost, now)
   }
 
   /** At the cap no live key makes room: that would be a reset button for whoever can invent keys. */
-  #consumeOverflow(key: string, limit: number, cost: number, now: number): RateLimitDecision {
+  #takeOverflow(key: string, limit: number, cost: number, now: number): number {
     this.#overflowed++
     if (this.#overflowSlot === 0) this.#overflowSlot = this.#openSlot()
-    const decision = this.#rings.consume(this.#overflowSlot, limit, cost, now)
-    if (decision.allowed) {
-      for (const [oldest, stamp] of this.#overflowKeys) {
-        if (stamp > now) break
-        this.#overflowKeys.delete(oldest)
-      }
-      this.#overflowKeys.delete(key)
-      this.#overflowKeys.set(key, this.#rings.newest(this.#overflowSlot))
+    const remaining = this.rings.take(this.#overflowSlot, limit, cost, now)
+    if (remaining < 0) return remaining
+    for (const [oldest, stamp] of this.#overflowKeys) {
+      if (stamp > now) break
+      this.#overflowKeys.delete(oldest)
     }
-    return decision
+    this.#overflowKeys.delete(key)
+    this.#overflowKeys.set(key, this.rings.newest(this.#overflowSlot))
+    return remaining
   }
 
   /** Gives up to two dead keys' slots back for each that is wanted: the keys become fewer after a flood, with no timer. */
   #reclaim(now: number): void {
     for (let i = 0; i < 2; i++) {
-      const oldest = this.#list[NEWER]
-      if (oldest === 0 || !this.#rings.isDead(oldest, now)) return
+      const oldest = this.rings.first
+      if (oldest === 0 || !this.rings.isDead(oldest, now)) return
+      if (oldest !== this.#overflowSlot) this.#reclaimed++
       this.#close(oldest)
-      this.#reclaimed++
     }
   }
 
   #openSlot(): number {
-    let slot = this.#freeSlot
-    if (slot === 0) {
-      slot = this.#slots++
-      if (2 * slot >= this.#list.length) this.#grow()
-    } else {
-      this.#freeSlot = this.#list[2 * slot + NEWER]
-    }
-    this.#rings.open(slot)
+    const slot = this.#freeSlots.pop() ?? this.#slots++
+    // Two more than there are keys: one for the list's ends and one for the overflow window.
+    if (slot >= this.rings.capacity) this.rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
+    this.rings.open(slot)
+    this.rings.link(slot)
     return slot
   }
 
-  #grow(): void {
-    // One slot for the list's ends and one for the overflow window.
-    const slots = Math.min(this.#list.length, this.#options.maxKeys + 2)
-    const list = new Int32Array(2 * slots)
-    list.set(this.#list)
-    this.#list = list
-    this.#rings.grow(slots)
-  }
-
   #close(slot: number): void {
-    this.#slotOf.delete(this.#keys[slot])
-    this.#keys[slot] = ''
-    this.#rings.release(slot)
-    this.#unlink(slot)
-    this.#list[2 * slot + NEWER] = this.#freeSlot
-    this.#freeSlot = slot
-  }
-
-  #unlink(slot: number): void {
-    const list = this.#list
-    const older = list[2 * slot + OLDER]
-    const newer = list[2 * slot + NEWER]
-    list[2 * older + NEWER] = newer
-    list[2 * newer + OLDER] = older
-  }
-
-  #linkNewest(slot: number): void {
-    const list = this.#list
-    const newest = list[OLDER]
-    list[2 * newest + NEWER] = slot
-    list[2 * slot + OLDER] = newest
-    list[2 * slot + NEWER] = 0
-    list[OLDER] = slot
+    if (slot === this.#overflowSlot) {
+      this.#overflowSlot = 0
+      this.#overflowKeys.clear()
+    } else {
+      this.#slotOf.delete(this.#keys[slot])
+      this.#keys[slot] = ''
+    }
+    this.rings.unlink(slot)
+    this.rings.release(slot)
+    this.#freeSlots.push(slot)
   }
 }
 

@@ -7,7 +7,7 @@ import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
 export interface UsageRecorderOptions {
   store: UsageStore
-  /** ms that a record waits at most before it goes to the store. Default 100. */
+  /** ms that a record waits at most before it goes to the store. Default 250. */
   flushIntervalMs?: number
   /** Records a batch: what is prepared in one turn of the event loop. Default 512. */
   batchSize?: number
@@ -61,7 +61,7 @@ export class UsageRecorder {
   constructor(options: UsageRecorderOptions) {
     const {
       store,
-      flushIntervalMs = 100,
+      flushIntervalMs = 250,
       batchSize = 512,
       maxQueued = 32_768,
       reporter = defaultReporter

@@ -3,10 +3,10 @@ import { Agent, get } from 'node:http'
 import { test } from 'node:test'
 import { authenticate } from '../../lib/auth/authenticate.ts'
 import { TokenVerifier } from '../../lib/auth/token-verifier.ts'
-import { guardedServer, localIssuer } from './guarded-server.ts'
+import { guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
 
 test('a good token lets in, and says who it is', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { bear, fetched, verifier } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience
@@ -26,7 +26,7 @@ test('a good token lets in, and says who it is', async t => {
 })
 
 test('API tokens are told from others by a claim, or by a rule', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const token = await issuer.issue({ token_use: 'api' })
   const trust = { issuer: issuer.url, audience: issuer.audience }
   const byClaim = await guardedServer(t, trust)
@@ -37,7 +37,7 @@ test('API tokens are told from others by a claim, or by a rule', async t => {
 })
 
 test('the same header again on one connection is one comparison, and another token is seen', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { port, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.after(() => agent.destroy())
@@ -69,7 +69,7 @@ test('the same header again on one connection is one comparison, and another tok
 })
 
 test('optional lets anonymous callers through, and bad tokens not', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { ask, bear } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience,
@@ -82,7 +82,7 @@ test('optional lets anonymous callers through, and bad tokens not', async t => {
 })
 
 test('every validation is told, with the true reason', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const told: unknown[] = []
   const { ask, bear } = await guardedServer(t, {
     issuer: issuer.url,
@@ -99,7 +99,7 @@ test('every validation is told, with the true reason', async t => {
 })
 
 test('a listener that throws changes no answer', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { bear } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience,

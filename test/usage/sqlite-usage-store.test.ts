@@ -131,6 +131,15 @@ for (const driver of drivers) {
     assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
   })
 
+  test(`${driver}: a file that went away before the first batch is made again`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    rmSync(path)
+    await assert.rejects(store.append([record()]), /no such table/)
+    await store.append([record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+  })
+
   test(`${driver}: a batch with a record that does not fit is stored not at all`, async t => {
     const store = open(t)
     await assert.rejects(
