@@ -1,5 +1,6 @@
 /** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
@@ -79,6 +80,8 @@ export class Exchange {
   /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
   older: Exchange | undefined = undefined
   newer: Exchange | undefined = undefined
+  /** @internal What `currentExchange` reads, if it is kept at all. */
+  asyncHolder: AsyncHolder | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
@@ -216,13 +219,28 @@ export class Exchange {
       const status = sentStatusOf(this.req, this.res)
       if (status >= 200) this.statusCode = status
     }
-    this.outcome = outcomeOf(this, finished)
+    this.#settle(outcomeOf(this, finished))
+  }
+
+  /** @internal Ends the exchange with a status that went out on the bare socket. The response has no part in it. */
+  handOver(statusCode: number, outcome: 'completed' | 'aborted'): void {
+    if (this.outcome !== 'pending') return
+    this.statusCode = statusCode
+    this.headAt = performance.now()
+    this.endedAt = this.headAt
+    this.#settle(outcome)
+  }
+
+  #settle(outcome: Outcome): void {
+    this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
-    if (listeners === undefined) return
-    this.#endListeners = undefined
-    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    }
+    if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
   }
 
   #listen(): void {
@@ -252,12 +270,17 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, context?
   return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
 }
 
+/** The exchange of a request, if Ostiary has seen it. */
+export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
+  return (req as Bearing)[kExchange]
+}
+
 /**
  * The exchange of a request that an Ostiary middleware has seen.
  * @throws Error when none has
  */
 export function exchangeOf(req: IncomingMessage): Exchange {
-  const exchange = (req as Bearing)[kExchange]
+  const exchange = knownExchangeOf(req)
   if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
   return exchange
 }

@@ -1,19 +1,21 @@
 /** Which of the formats that metrics come in a scraper wants. */
 
-export type MetricsFormat = 'text' | 'openmetrics' | 'protobuf'
+export type MetricsFormat = 'text' | 'openmetrics' | 'protobuf' | 'json'
 
 const mediaTypes: Record<string, MetricsFormat> = {
   'text/plain': 'text',
   'text/*': 'text',
   '*/*': 'text',
   'application/openmetrics-text': 'openmetrics',
-  'application/vnd.google.protobuf': 'protobuf'
+  'application/vnd.google.protobuf': 'protobuf',
+  'application/json': 'json'
 }
 /** Parameters that must, where they are given, be one of these for the format to be the one meant. */
 const parameters: Record<MetricsFormat, Record<string, readonly string[]>> = {
   text: { version: ['0.0.4'] },
   openmetrics: { version: ['1.0.0', '0.0.1'] },
-  protobuf: { proto: ['io.prometheus.client.metricfamily'], encoding: ['delimited'] }
+  protobuf: { proto: ['io.prometheus.client.metricfamily'], encoding: ['delimited'] },
+  json: {}
 }
 /** A header that is longer than any scraper's is not read to its end. */
 const maxLength = 2_048

@@ -17,7 +17,7 @@ export interface MetricEncoder {
 }
 
 /** ms of work after which other requests have their turn. */
-const sliceMs = 2
+const sliceMs = 1
 /** Points between two looks at the clock. */
 const pointsPerLook = 16
 
@@ -27,7 +27,7 @@ export function expose(registry: MetricRegistry, encoder: MetricEncoder): Buffer
   return encoder.finish()
 }
 
-/** All metrics, in slices of some 2 ms between which the event loop runs. */
+/** All metrics, in slices of some 1 ms between which the event loop runs. */
 export async function exposeInSlices(registry: MetricRegistry, encoder: MetricEncoder): Promise<Buffer> {
   let until = performance.now() + sliceMs
   for (const _ of encodeAll(registry, encoder)) {

@@ -1,5 +1,6 @@
 /** The metrics of one process: what is exposed, under names that no two parts share. */
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { expose } from './exposition.ts'
 import {
   familyName,
   LabelSet,
@@ -8,6 +9,7 @@ import {
   type ScalarMetric,
   type ScalarPoint
 } from './metric.ts'
+import { PrometheusText, type PrometheusTextOptions } from './prometheus.ts'
 
 /** How a number, or several under label values, is taken out of what a part says of itself. */
 export interface StatMetric<Stats> {
@@ -106,6 +108,11 @@ export class MetricRegistry {
     }
   }
 
+  /** All metrics as text, in one go; `metricsEndpoint` does it in slices. */
+  toPrometheus(options: Omit<PrometheusTextOptions, 'capacity'> = {}): string {
+    return expose(this, new PrometheusText(options)).toString()
+  }
+
   /** A metric that failed while it was read: left out of this answer, counted and told. */
   readFailed(metric: Metric, error: unknown): void {
     this.#readErrors++
@@ -174,6 +181,7 @@ class StatReader<Stats> implements ScalarMetric {
     if (value === undefined) return []
     if (typeof value === 'number') return [{ labels: LabelSet.empty, value }]
     const points: ScalarPoint[] = []
+    const seen = new Set<string>()
     let dropped = 0
     for (const [labelValues, number] of value) {
       if (labelValues.length !== this.#labelNames.length || typeof number !== 'number') {
@@ -184,6 +192,9 @@ class StatReader<Stats> implements ScalarMetric {
         continue
       }
       const labels = new LabelSet(this.#labelNames.map((name, i) => [name, String(labelValues[i])]))
+      if (seen.has(labels.text))
+        throw new TypeError(`${this.name} must give label values once, got ${labels.text}`)
+      seen.add(labels.text)
       points.push({ labels, value: number })
     }
     if (dropped > 0) this.#dropped(dropped)

@@ -1,4 +1,4 @@
-/** Answers scrapers: Prometheus text, OpenMetrics or protobuf, to whom it is meant for. */
+/** Answers scrapers: Prometheus text, OpenMetrics, protobuf or JSON, to whom it is meant for. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Exchange, exchangeOf } from '../http/exchange.ts'
 import { composed, type Middleware, type Stage, type StageMiddleware } from '../http/pipeline.ts'
@@ -6,6 +6,7 @@ import { answerProblem, refuse } from '../http/problem.ts'
 import { acceptedFormat, type MetricsFormat } from './accept.ts'
 import { exposeInSlices, type MetricEncoder } from './exposition.ts'
 import { MetricRegistry } from './metric-registry.ts'
+import { MetricsJson } from './metrics-json.ts'
 import { PrometheusText } from './prometheus.ts'
 import { PrometheusProtobuf } from './prometheus-protobuf.ts'
 
@@ -27,11 +28,12 @@ export interface MetricsEndpointOptions {
 }
 
 /**
- * A request listener for GET and HEAD. The work is cut into slices of some 2 ms; scrapes of one format that come while
+ * A request listener for GET and HEAD, in the format that `Accept` asks for: Prometheus text unless it names OpenMetrics,
+ * JSON (`application/json`) or protobuf. The work is cut into slices of some 1 ms; scrapes of one format that come while
  * one is being answered get the same answer.
  *
  * @example
- * const scrape = metricsEndpoint({ registry, auth: { allow: req => req.headers.authorization === secret } })
+ * const scrape = metricsEndpoint({ registry, auth: [authenticate(options), requireScopes('metrics:read')] })
  * createServer((req, res) => (req.url === '/metrics' ? scrape(req, res) : app(req, res)))
  *
  * @throws TypeError when an option is not what it must be
@@ -159,6 +161,7 @@ class Answers {
 
   #encoder(format: MetricsFormat, capacity = 16_384): MetricEncoder {
     if (format === 'protobuf') return new PrometheusProtobuf(capacity)
+    if (format === 'json') return new MetricsJson(capacity)
     return new PrometheusText({ openMetrics: format === 'openmetrics', created: this.#created, capacity })
   }
 }

@@ -21,6 +21,8 @@ export interface PrometheusTextOptions {
   capacity?: number
 }
 
+const newline = 0x0a
+
 /** Writes metrics as text; every sample of a point is written at once, so that a histogram agrees with itself. */
 export class PrometheusText implements MetricEncoder {
   readonly contentType: string
@@ -28,7 +30,7 @@ export class PrometheusText implements MetricEncoder {
   readonly #openMetrics: boolean
   readonly #created: boolean
   /** Of the metric that is being written: what stands between its labels and the count, for each bound. */
-  #bucketTails: string[] = []
+  #bucketTails: readonly Buffer[] = []
 
   constructor({ openMetrics = false, created = false, capacity }: PrometheusTextOptions = {}) {
     this.#writer = new ByteWriter(capacity)
@@ -54,7 +56,9 @@ export class PrometheusText implements MetricEncoder {
     const head = `# HELP ${name} ${help}\n# TYPE ${name} ${metric.type}\n${unit}`
     this.#writer.text(head, isAscii(head))
     if (metric.type === 'histogram') {
-      this.#bucketTails = [...metric.bounds, Infinity].map(bound => `le="${this.#bound(bound)}"} `)
+      this.#bucketTails = [...metric.bounds, Infinity].map(bound =>
+        Buffer.from(`le="${this.#bound(bound)}"} `)
+      )
     }
   }
 
@@ -63,22 +67,25 @@ export class PrometheusText implements MetricEncoder {
     this.#writer.text(`${metric.name}${braced} ${formatNumber(value)}\n`, labels.ascii)
   }
 
+  /** The beginning of a bucket's line is the same for all buckets: it is written once and then copied. */
   histogram(metric: HistogramMetric, point: HistogramPoint): void {
+    const writer = this.#writer
     const { labels, counts } = point
     const exemplars = this.#openMetrics ? point.exemplars : undefined
-    const braced = labels.text === '' ? ' ' : `{${labels.text}} `
-    const bucket = `${metric.name}_bucket{${labels.text}${labels.text === '' ? '' : ','}`
-    let lines = ''
+    const start = writer.length
+    writer.text(`${metric.name}_bucket{${labels.text}${labels.text === '' ? '' : ','}`, labels.ascii)
+    const end = writer.length
     let cumulative = 0
     for (let i = 0; i < counts.length; i++) {
+      if (i > 0) writer.repeat(start, end)
       cumulative += counts[i]
-      lines += bucket + this.#bucketTails[i] + cumulative
+      writer.appendFew(this.#bucketTails[i])
+      writer.digits(cumulative)
       const exemplar = exemplars?.[i]
-      lines += exemplar === undefined ? '\n' : exemplarText(exemplar)
+      if (exemplar === undefined) writer.byte(newline)
+      else writer.text(exemplarText(exemplar), true)
     }
-    lines += `${metric.name}_sum${braced}${formatNumber(point.sum)}\n${metric.name}_count${braced}${cumulative}\n`
-    if (this.#created) lines += `${metric.name}_created${braced}${formatNumber(point.createdAt)}\n`
-    this.#writer.text(lines, labels.ascii)
+    this.#writeRest(metric, point, cumulative)
   }
 
   end(_metric: Metric): void {}
@@ -86,6 +93,16 @@ export class PrometheusText implements MetricEncoder {
   finish(): Buffer {
     if (this.#openMetrics) this.#writer.text('# EOF\n', true)
     return this.#writer.bytes()
+  }
+
+  #writeRest({ name }: HistogramMetric, { labels, sum, createdAt }: HistogramPoint, count: number): void {
+    const braced = labels.text === '' ? ' ' : `{${labels.text}} `
+    this.#writer.text(`${name}_sum${braced}${formatNumber(sum)}\n${name}_count${braced}`, labels.ascii)
+    this.#writer.digits(count)
+    this.#writer.byte(newline)
+    if (this.#created) {
+      this.#writer.text(`${name}_created${braced}${formatNumber(createdAt)}\n`, labels.ascii)
+    }
   }
 
   /** OpenMetrics wants canonical bounds: `1.0`, where the older format has `1`. */

@@ -23,7 +23,16 @@ const ends = ['completed', 'aborted', 'failed']
 /** Method and scheme alone, as in-flight requests are counted. */
 export const originCount: number = methods.length * 2
 
-export function originOf({ req }: Exchange): number {
+const kOrigin = Symbol('ostiary.origin')
+type Bearing = Exchange & { [kOrigin]?: number }
+
+/** As it was when this was first asked: `req.method` may be overridden on the way. */
+export function originOf(exchange: Bearing): number {
+  exchange[kOrigin] ??= readOrigin(exchange)
+  return exchange[kOrigin]
+}
+
+function readOrigin({ req }: Exchange): number {
   const method = methodIndexes.get(req.method as string) ?? 0
   const encrypted =
     req.httpVersionMajor < 2
@@ -32,10 +41,18 @@ export function originOf({ req }: Exchange): number {
   return method * 2 + (encrypted ? 1 : 0)
 }
 
-/** One integer for everything but the route: status (10 bits), origin (5), caller (2), end (2). */
-export function requestKey(exchange: Exchange): number {
-  const end = exchange.outcome === 'completed' ? 0 : exchange.outcome === 'aborted' ? 1 : 2
-  return ((exchange.statusCode * 32 + originOf(exchange)) * 4 + callerOf(exchange.user)) * 4 + end
+/**
+ * One integer for everything but the route: status (10 bits), origin (5), caller (2), end (2). Where the status alone
+ * makes the `error_type`, all ends are one, or two series would have the same labels.
+ */
+export function requestKey(exchange: Exchange, origin: number): number {
+  const end =
+    exchange.statusCode >= 500 || exchange.outcome === 'completed'
+      ? 0
+      : exchange.outcome === 'aborted'
+        ? 1
+        : 2
+  return ((exchange.statusCode * 32 + origin) * 4 + callerOf(exchange.user)) * 4 + end
 }
 
 type Labels = [name: string, value: string][]

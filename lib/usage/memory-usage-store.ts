@@ -1,6 +1,13 @@
 /** Usage records in memory: for tests, for demos, and for a service that needs them no longer than it runs. */
-import { emptyStats, percentileIndex, topEndpointCount, usagePeriod } from './usage-stats.ts'
-import type { UsageQuery, UsageRecord, UsageStats, UsageStore } from './usage-store.ts'
+import {
+  emptyStats,
+  topEndpointCount,
+  type UsageQuery,
+  type UsageRecord,
+  type UsageStats,
+  type UsageStore,
+  usagePeriod
+} from './usage-store.ts'
 
 export interface MemoryUsageStoreOptions {
   /** The newest that are kept. Default 100 000. */
@@ -88,12 +95,17 @@ function statsOf(records: readonly UsageRecord[], periodDays: number): UsageStat
     blockedRequests: blocked,
     successRate: successful / records.length,
     averageResponseTimeMs: total / records.length,
-    p50ResponseTimeMs: times[percentileIndex(times.length, 50)],
-    p95ResponseTimeMs: times[percentileIndex(times.length, 95)],
-    p99ResponseTimeMs: times[percentileIndex(times.length, 99)],
+    p50ResponseTimeMs: nearestRank(times, 50),
+    p95ResponseTimeMs: nearestRank(times, 95),
+    p99ResponseTimeMs: nearestRank(times, 99),
     topEndpoints: Array.from(endpoints, ([endpoint, count]) => ({ endpoint, count }))
       .sort((a, b) => b.count - a.count || (a.endpoint < b.endpoint ? -1 : 1))
       .slice(0, topEndpointCount),
     lastUsedAt: new Date(last)
   }
+}
+
+/** The smallest value that at least `percent` of the values do not exceed. */
+function nearestRank(sorted: Float64Array, percent: 50 | 95 | 99): number {
+  return sorted[Math.ceil((sorted.length * percent) / 100) - 1]
 }

@@ -19,8 +19,6 @@ export interface SqliteDriver {
 
 type DatabaseConstructor = new (path: string) => SqliteDatabase
 
-const require = createRequire(import.meta.url)
-
 /**
  * The driver to use. Default: `node:sqlite` where the runtime has it (22.13 and later), else the package `libsql`, looked up
  * only now, so that nobody needs it who does not use it.
@@ -37,15 +35,13 @@ export function sqliteDriver(name?: SqliteDriverName): SqliteDriver {
 }
 
 function builtin(): DatabaseConstructor | undefined {
-  try {
-    return require('node:sqlite').DatabaseSync
-  } catch {
-    return undefined
-  }
+  const sqlite = process.getBuiltinModule('node:sqlite') as { DatabaseSync: DatabaseConstructor } | undefined
+  return sqlite?.DatabaseSync
 }
 
 function libsql(): { module: string; Database: DatabaseConstructor } {
   try {
+    const require = createRequire(import.meta.url)
     return { module: require.resolve('libsql'), Database: require('libsql') }
   } catch (error) {
     throw new Error(

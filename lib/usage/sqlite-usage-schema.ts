@@ -1,8 +1,7 @@
 /** The table of usage records in SQLite: how it is made, filled and asked. */
 import type { SqliteDatabase } from './sqlite-driver.ts'
 import type { SqliteInsert, SqliteQuery, SqliteRow } from './sqlite-thread.ts'
-import { emptyStats, topEndpointCount } from './usage-stats.ts'
-import type { UsageRecord, UsageStats } from './usage-store.ts'
+import { emptyStats, topEndpointCount, type UsageRecord, type UsageStats } from './usage-store.ts'
 
 /** 'Osti' in ASCII, in the file's header: this database is ours. */
 const applicationId = 0x4f737469
@@ -28,10 +27,9 @@ const schema = `
   PRAGMA application_id = ${applicationId};
   PRAGMA user_version = ${schemaVersion};`
 
-const insertSql = `
+const into = `
   INSERT INTO token_usage (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
-    timestamp, status_code, response_time_ms, blocked)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+    timestamp, status_code, response_time_ms, blocked)`
 const textsPerRow = 7
 const numbersPerRow = 4
 
@@ -44,11 +42,12 @@ const totalsSql = `
 
 /** Nearest rank: the p-th percentile of n values is the one at rank ceil(n * p / 100). */
 const percentilesSql = `
+  WITH counted AS (SELECT count(*) AS n ${matching})
   SELECT max(value) FILTER (WHERE rank = (n * 50 + 99) / 100) AS p50,
     max(value) FILTER (WHERE rank = (n * 95 + 99) / 100) AS p95,
     max(value) FILTER (WHERE rank = (n * 99 + 99) / 100) AS p99
-  FROM (SELECT response_time_ms AS value, row_number() OVER (ORDER BY response_time_ms) AS rank, count(*) OVER () AS n
-    ${matching})`
+  FROM counted,
+    (SELECT response_time_ms AS value, row_number() OVER (ORDER BY response_time_ms) AS rank ${matching})`
 
 const endpointsSql = `
   SELECT endpoint, count(*) AS count ${matching}
@@ -87,7 +86,7 @@ export function usageInsert(records: readonly UsageRecord[]): SqliteInsert {
     numbers[n++] = record.responseTimeMs
     numbers[n++] = record.blocked ? 1 : 0
   }
-  return { sql: insertSql, textsPerRow, numbersPerRow, texts, numbers }
+  return { into, textsPerRow, numbersPerRow, texts, numbers }
 }
 
 /** @param since epoch ms */

@@ -4,8 +4,13 @@ import { resolve } from 'node:path'
 import { type SqliteDriver, type SqliteDriverName, sqliteDriver } from './sqlite-driver.ts'
 import { SqliteThread } from './sqlite-thread.ts'
 import { prepareUsageTable, usageInsert, usageQueries, usageStatsOf } from './sqlite-usage-schema.ts'
-import { usagePeriod } from './usage-stats.ts'
-import type { UsageQuery, UsageRecord, UsageStats, UsageStore } from './usage-store.ts'
+import {
+  type UsageQuery,
+  type UsageRecord,
+  type UsageStats,
+  type UsageStore,
+  usagePeriod
+} from './usage-store.ts'
 
 export interface SqliteUsageStoreOptions {
   /** The database file; created with mode 0600 when it is not there. Its folder must be. */
@@ -18,6 +23,8 @@ export interface SqliteUsageStoreOptions {
   clock?: () => number
 }
 
+/** Statistics that may wait for the reading thread at once. */
+const maxQuestions = 100
 /** ms that an exiting process waits for the writing thread. */
 const exitWaitMs = 2_000
 
@@ -88,6 +95,9 @@ export class SqliteUsageStore implements UsageStore {
     const { days, since } = usagePeriod(query, this.#clock())
     if (this.#closing !== undefined) throw new Error('SqliteUsageStore: stats after close')
     this.#reader ??= this.#thread()
+    if (this.#reader.pending >= maxQuestions) {
+      throw new Error(`SqliteUsageStore: ${maxQuestions} statistics are being worked on; ask again later`)
+    }
     return usageStatsOf(
       await this.#reader.query(usageQueries(query.userEmail, query.tokenId ?? null, since)),
       days

@@ -60,7 +60,7 @@ interface Bench {
 }
 
 async function guarded(t: TestContext, options: Partial<AuthenticateOptions> = {}): Promise<Bench> {
-  const issuer = await LocalIssuer.start()
+  const issuer = await LocalIssuer.start({ algorithms: ['ES256'] })
   t.after(() => issuer.close())
   const server = createServer()
   const origin = `http://127.0.0.1:${await listen(t, server)}`
@@ -270,7 +270,7 @@ test('no proof, and two', async t => {
 
 test('algorithms are an allow-list, and RSA and EdDSA keys work', async t => {
   const bench = await guarded(t)
-  for (const alg of ['RS256', 'PS256', 'EdDSA', 'ES384']) {
+  for (const alg of ['RS256', 'EdDSA', 'ES384']) {
     const client = await makeClient(alg)
     const token = await bench.issuer.issue({ cnf: { jkt: client.thumbprint } })
     const dpop = await makeProof(client, token, `${bench.origin}/orders`, { header: { alg } })
@@ -351,7 +351,7 @@ test('a token bound to a certificate passes over its connection only', {
     return { key: readFileSync(key), cert: readFileSync(cert) }
   }
   const [own, hers, his] = [certificate('server'), certificate('hers'), certificate('his')]
-  const issuer = await LocalIssuer.start()
+  const issuer = await LocalIssuer.start({ algorithms: ['ES256'] })
   t.after(() => issuer.close())
   const auth = authenticate({ issuer: issuer.url, audience: issuer.audience, certificateBound: true })
   t.after(() => auth.verifier.close())
@@ -403,7 +403,7 @@ test('a certificate can come from a proxy’s header, and both bindings count to
 })
 
 test('wrong options are named', async t => {
-  const issuer = await LocalIssuer.start()
+  const issuer = await LocalIssuer.start({ algorithms: ['ES256'] })
   t.after(() => issuer.close())
   const basic = { issuer: issuer.url, audience: 'a', jwks: issuer.jwks }
   const wrong: [object, RegExp][] = [

@@ -28,6 +28,8 @@ const table: [string | undefined, MetricsFormat, MetricsFormat?][] = [
   ['application/vnd.google.protobuf;proto=other;encoding=delimited', 'text'],
   ['application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text', 'text'],
   ['image/png', 'text'],
+  ['application/json', 'json'],
+  ['application/json; charset=utf-8, */*; q=0.5', 'json'],
   ['constructor,__proto__;q=1', 'text'],
   [`${'x/y,'.repeat(2_000)}application/openmetrics-text`, 'text'],
   [';;;,,,;q=', 'text']

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Reporter } from '../../lib/http/reporter.ts'
-import { expose } from '../../lib/metrics/exposition.ts'
 import { MetricRegistry, type StatMetric } from '../../lib/metrics/metric-registry.ts'
-import { PrometheusText } from '../../lib/metrics/prometheus.ts'
 import { sampleOf, samples } from './samples.ts'
 
 function textOf(registry: MetricRegistry): string {
-  return expose(registry, new PrometheusText()).toString()
+  return registry.toPrometheus()
 }
 
 const gauge = { type: 'gauge', help: 'A gauge.', value: () => 1 } as const
@@ -98,7 +96,19 @@ test('a source that gives anything else is left out, counted and told', () => {
     onReport: ({ what, error }) => told.push(`${what}: ${(error as Error).message}`)
   })
   const registry = new MetricRegistry({ reporter })
-  const values: unknown[] = [null, 'five', {}, [[['a', 'b'], 1]], [[['a'], 'x']], [1], 1n]
+  const values: unknown[] = [
+    null,
+    'five',
+    {},
+    [[['a', 'b'], 1]],
+    [[['a'], 'x']],
+    [1],
+    1n,
+    [
+      [['a'], 1],
+      [['a'], 2]
+    ]
+  ]
   values.forEach((value, i) => {
     registry.source(() => value, [{ ...gauge, name: `bad${i}`, labels: ['l'], value: v => v as number }])
   })

@@ -65,9 +65,10 @@ test('windows forget what is older than a minute, or an hour, and a step', () =>
     errorsByType: {}
   })
   assert.deepEqual(collector.getMetrics('hour').errorsByType, { old: 1 })
+  collector.recordValidationSuccess(1, 70_000)
   time.ms = 3_600_000
   assert.equal(collector.getMetrics('minute').totalTokens, 0)
-  assert.equal(collector.getMetrics('hour').totalTokens, 2)
+  assert.equal(collector.getMetrics('hour').totalTokens, 3)
   time.ms = 3_900_000
   assert.equal(collector.getMetrics('hour').totalTokens, 0)
   assert.deepEqual(collector.getMetrics().errorsByType, { old: 1 })
@@ -105,12 +106,17 @@ test('error types are capped and any name is safe', () => {
   const { collector } = collectorAt()
   for (const type of ['__proto__', 'constructor', '']) collector.recordValidationFailure(type, 1)
   for (let i = 0; i < 500; i++) collector.recordValidationFailure(`type ${i}`, 1)
+  collector.recordValidationFailure('_OTHER', 1)
   const { errorsByType } = collector.getMetrics()
   assert.equal(Object.keys(errorsByType).length, 100)
   assert.equal(Object.hasOwn(errorsByType, '__proto__'), true)
   assert.equal(errorsByType['type 95'], 1)
-  assert.equal(errorsByType['_OTHER'], 500 - 96)
-  assert.equal(collector.getMetrics('hour').errorsByType['_OTHER'], 500 - 96)
+  assert.equal(errorsByType['_OTHER'], 500 - 96 + 1)
+  assert.equal(collector.getMetrics('hour').errorsByType['_OTHER'], 500 - 96 + 1)
+  assert.equal(
+    collector.toPrometheus().match(/^auth_tokens_failed_total\{error_type="_OTHER"\}/gm)?.length,
+    1
+  )
 })
 
 test('toPrometheus has the names of old', () => {

@@ -45,6 +45,7 @@ test('opened on purpose, it answers anyone in the format that is asked for', asy
   const scrape = await serve(t, { auth: false, protobuf: true })
   const table = [
     ['*/*', 'text/plain; version=0.0.4; charset=utf-8'],
+    ['application/json', 'application/json'],
     ['application/openmetrics-text', 'application/openmetrics-text; version=1.0.0; charset=utf-8'],
     [
       'application/vnd.google.protobuf',

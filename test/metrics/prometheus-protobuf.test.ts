@@ -113,6 +113,19 @@ test('counters and gauges, with labels of any text', () => {
   assert.equal(found.get('ostiary_metrics_read_errors_total')?.type, 'COUNTER')
 })
 
+test('a metric that cannot be read leaves nothing behind', t => {
+  t.mock.method(process, 'emitWarning', () => {})
+  const registry = new MetricRegistry()
+  registry.source(
+    (): number => JSON.parse('{'),
+    [{ name: 'broken', type: 'gauge', help: 'B.', value: v => v }]
+  )
+  registry.source(() => 3, [{ name: 'whole', type: 'gauge', help: 'W.', value: v => v }])
+  const found = families(registry)
+  assert.equal(found.has('broken'), false)
+  assert.deepEqual(found.get('whole')?.metric, [{ gauge: { value: 3 } }])
+})
+
 test('classic buckets are cumulative and carry their exemplars', () => {
   const bounds = [0.1, 1]
   const point = new DurationBuckets(bounds, new LabelSet([['a', 'b']]))

@@ -3,20 +3,30 @@ import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { DurationBuckets } from '../../lib/metrics/duration-buckets.ts'
-import { expose } from '../../lib/metrics/exposition.ts'
 import { metrics } from '../../lib/metrics/http-metrics.ts'
 import { LabelSet, type Metric } from '../../lib/metrics/metric.ts'
 import { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
 import { MetricsCollector } from '../../lib/metrics/metrics-collector.ts'
 import { ProcessMetrics } from '../../lib/metrics/process-metrics.ts'
-import { PrometheusText } from '../../lib/metrics/prometheus.ts'
 import { missing } from '../support/program.ts'
 import { samples } from './samples.ts'
 
 const skip = missing('promtool')
 
 function textOf(registry: MetricRegistry, options = {}): string {
-  return expose(registry, new PrometheusText(options)).toString()
+  return registry.toPrometheus(options)
+}
+
+function histogramOf(name: string, point: DurationBuckets): Metric {
+  return {
+    name,
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time\nthat "was" \\ lost.',
+    bounds: [0.5, 1],
+    points: () => [point],
+    onObservation: () => () => {}
+  }
 }
 
 function histogramRegistry(): MetricRegistry {
@@ -30,16 +40,7 @@ function histogramRegistry(): MetricRegistry {
     timestamp: 1_700_000_000.25
   })
   Object.defineProperty(point, 'createdAt', { value: 1_600_000_000.5 })
-  const histogram: Metric = {
-    name: 'wait_seconds',
-    type: 'histogram',
-    unit: 'seconds',
-    help: 'Time\nthat "was" \\ lost.',
-    bounds: [0.5, 1],
-    points: () => [point],
-    onObservation: () => () => {}
-  }
-  registry.add({ metrics: [histogram] })
+  registry.add({ metrics: [histogramOf('wait_seconds', point)] })
   registry.source(
     () => 7,
     [{ name: 'things_total', type: 'counter', help: 'Things.', value: value => value }]
@@ -86,9 +87,16 @@ things_total 7
   )
 })
 
+/** Any character, and often one that means something to the format. */
+const text = fc
+  .array(fc.oneof(fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom(...'"\\\n\r{}=, #né')), {
+    maxLength: 6
+  })
+  .map(parts => parts.join(''))
+
 test('any label value comes back as it went in, and never starts a line', () => {
   fc.assert(
-    fc.property(fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 5 }), values => {
+    fc.property(fc.uniqueArray(text, { maxLength: 5 }), values => {
       const registry = new MetricRegistry()
       registry.source(
         () => values,
@@ -129,6 +137,17 @@ test('numbers that are none have names', () => {
     'n5 5e-324',
     'n6 9007199254740992'
   ])
+})
+
+test('counts of any size have all their digits', () => {
+  const registry = new MetricRegistry()
+  const point = new DurationBuckets([0.5, 1])
+  const values = [0, 9, 10, 99, 100, 2_147_483_647, 2_147_483_648, 2 ** 53 - 1]
+  registry.add({ metrics: [histogramOf('size_seconds', point)] })
+  for (const value of values) {
+    point.counts[0] = value
+    assert.match(registry.toPrometheus(), new RegExp(`^size_seconds_count ${value}$`, 'm'))
+  }
 })
 
 test('a metric that cannot be read leaves no half of itself, and is counted and told', t => {
