@@ -549,7 +549,7 @@ export const shapes: readonly Shape[] = [
   [
     'Keycloak, logout token',
     'human',
-    null,
+    'web',
     {
       iss: keycloak,
       sub: uuid,
@@ -1336,6 +1336,34 @@ export const shapes: readonly Shape[] = [
   ],
 
   [
+    'ADFS, machine',
+    'machine',
+    'app',
+    {
+      iss: 'http://adfs.corp.example/adfs/services/trust',
+      aud: 'microsoft:identityserver:api',
+      appid: 'app',
+      apptype: 'Confidential',
+      authmethod: 'x',
+      auth_time: 1,
+      ver: '1.0'
+    }
+  ],
+  [
+    'ADFS, person',
+    'human',
+    'app',
+    {
+      iss: 'http://adfs.corp.example/adfs/services/trust',
+      appid: 'app',
+      apptype: 'Public',
+      upn: 'jane@corp.example',
+      sub: 'x',
+      scp: 'openid',
+      ver: '1.0'
+    }
+  ],
+  [
     'OAuth profile, person',
     'human',
     's6',
@@ -1377,7 +1405,7 @@ export const shapes: readonly Shape[] = [
   [
     'back-channel logout',
     'human',
-    null,
+    's6',
     {
       iss: 'https://op.corp.example',
       sub: '248289761001',

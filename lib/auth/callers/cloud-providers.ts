@@ -1,5 +1,5 @@
 /** How the clouds' own directories mark machines and people. */
-import { isServiceAccount, judgeByMarkers, ownClient, personSession } from './markers.ts'
+import { isLogout, isServiceAccount, judgeByMarkers, ownClient, personSession } from './markers.ts'
 import type { Provider } from './provider.ts'
 import { human, isRecord, machine, type TokenShape, unknown, type Verdict } from './token-shape.ts'
 
@@ -179,14 +179,15 @@ const oracle: Provider = {
   }
 }
 
-/** The audience of an ID token is the client that asked for it (OpenID Connect Core, section 2). */
+/** The audience of an ID token, and of a logout token, is the client (OpenID Connect Core, section 2; Back-Channel Logout, section 2.4). */
 export function idTokenAudience(token: TokenShape): string | null | undefined {
   const { aud } = token.claims
   const marked =
     token.hasAny('nonce', 'at_hash', 'c_hash') ||
     token.text('token_use') === 'id' ||
     token.text('typ') === 'ID' ||
-    token.jti.startsWith('ID.')
+    token.jti.startsWith('ID.') ||
+    isLogout(token)
   // Profile claims without a scope; a resource would be named by a URL.
   const profile =
     token.hasAny('email_verified', 'picture', 'updated_at') &&
