@@ -3,10 +3,11 @@ import type { Exchange, Identity } from '../http/exchange.ts'
 import type { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent } from './audit-event.ts'
 import { jsonMember, jsonString, redacted } from './json-text.ts'
+import { flat, PrintedTexts } from './printed-texts.ts'
 
 /** Callers whose printed form is kept at hand. */
 const maxCallers = 1_024
-const anonymous = '"user_id":null,"client_id":null,"is_m2m":null'
+const anonymous = ',"user_id":null,"client_id":null,"is_m2m":null'
 /** `.000` to `.999` */
 const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
 
@@ -20,6 +21,7 @@ interface PrintedCaller {
 export class AuditLineFormat {
   readonly #clock: WallClock
   readonly #callers = new Map<string, PrintedCaller>()
+  readonly #userAgents = new PrintedTexts()
   #second = Number.NaN
   #secondText = ''
 
@@ -32,13 +34,13 @@ export class AuditLineFormat {
     const { user, req, clientAddress, denial } = exchange
     const userAgent = req.headers['user-agent']
     return (
-      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}",` +
+      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}"` +
       (user === undefined ? anonymous : this.#caller(user)) +
       `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
       (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
-      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${jsonString(userAgent)}`) +
+      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
       `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
-      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(exchange.tokenId)}`) +
+      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(String(exchange.tokenId))}`) +
       (denial === undefined
         ? ''
         : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
@@ -50,7 +52,7 @@ export class AuditLineFormat {
   ofEvent(event: AuditEvent): string {
     let line = `{"timestamp":"${event.timestamp.toISOString()}"`
     const members = event.toDict()
-    for (const name in members) if (name !== 'timestamp') line += jsonMember(name, members[name])
+    for (const name of Object.keys(members)) if (name !== 'timestamp') line += jsonMember(name, members[name])
     return `${line}}`
   }
 
@@ -86,9 +88,9 @@ export class AuditLineFormat {
       printed.isM2M !== user.isM2M
     ) {
       const { id, clientId, isM2M } = user
-      const text =
-        `"user_id":${jsonString(id)},"client_id":${clientId === null ? 'null' : jsonString(clientId)}` +
-        `,"is_m2m":${isM2M}`
+      const text = flat(
+        jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
+      )
       printed = { id, clientId, isM2M, text }
       if (this.#callers.size >= maxCallers) this.#callers.clear()
       this.#callers.set(user.key, printed)
@@ -100,7 +102,7 @@ export class AuditLineFormat {
     const second = Math.floor(epochMs / 1_000)
     if (second !== this.#second) {
       this.#second = second
-      this.#secondText = new Date(second * 1_000).toISOString().slice(0, 19)
+      this.#secondText = flat(new Date(second * 1_000).toISOString().slice(0, 19))
     }
     return `${this.#secondText}${thousandths[Math.floor(epochMs) - second * 1_000]}Z`
   }

@@ -5,15 +5,34 @@ import { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-event.ts'
 import { AuditFile } from './audit-file.ts'
 import { AuditLineFormat } from './audit-line.ts'
-import type { AuditSink } from './audit-sink.ts'
 import { ConsoleSink } from './console-sink.ts'
+
+/**
+ * Takes lines of JSON, each an event, in their order. A sink that seals lines wraps the sink that stores them.
+ * It never blocks a request and never throws at one.
+ */
+export interface AuditSink {
+  /**
+   * @param line printable ASCII, without the newline
+   * @returns false when the line cannot be kept; the logger counts it, and says so in the log once lines are kept again
+   */
+  write(line: string): boolean
+  /** Resolves when all lines so far are stored; rejects with what prevented it. */
+  flush(): Promise<void>
+  /** Stores what is left and lets go; safe to call twice. */
+  close(): Promise<void>
+  /** Goes on in a new file of the same name, after the old one was moved away. */
+  reopen?(): Promise<void>
+  /** Lines that wait to be stored, and lines lost after they were taken. */
+  readonly stats?: { readonly pending: number; readonly lost: number }
+}
 
 export interface AuditLoggerOptions {
   /** A file of JSON lines, appended to; created with mode 0600. Its folder must exist. */
   path?: string
   /** Receives every event. What it throws, or a promise of it rejects with, is counted. */
   callback?: (event: AuditEvent) => unknown
-  /** Lines on standard output. Default: true when nothing else was given. */
+  /** Lines on standard output, for development: Node may write there synchronously. Default: true when nothing else was given. */
   console?: boolean
   /** A place of your own for the lines. */
   sink?: AuditSink
@@ -31,7 +50,9 @@ export type AuditDetails = Omit<AuditEventFields, 'eventType'> & { readonly [met
 export interface AuditStats {
   /** Events logged. */
   events: number
-  /** Events that a sink did not keep. */
+  /** Lines that wait to be stored. */
+  pending: number
+  /** Lines that a sink did not take, or could not store in the end. */
   dropped: number
   /** Callbacks that failed, or that were left out because too many had not finished. */
   callbackFailures: number
@@ -46,6 +67,9 @@ interface Outlet {
 
 /** Callbacks that may be unfinished at once; further events pass them by, counted. */
 const maxOpenCallbacks = 1_000
+/** Made once: in an outage every request would pay for their stacks. */
+const notKept = new Error('the audit log could not keep a line')
+const tooManyCallbacks = new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`)
 /** ms that closing waits for callbacks. */
 const closeCallbacksMs = 2_000
 
@@ -62,11 +86,16 @@ export class AuditLogger {
   readonly #reporter: Reporter
   readonly #lines = new AuditLineFormat(new WallClock())
   readonly #openCallbacks = new Set<Promise<void>>()
-  readonly #stats: AuditStats = { events: 0, dropped: 0, callbackFailures: 0 }
+  #events = 0
+  #dropped = 0
+  #callbackFailures = 0
   #closing: Promise<void> | undefined = undefined
 
   constructor(options: AuditLoggerOptions = {}) {
     const { callback, sink, reporter = defaultReporter } = options
+    if (options.console !== undefined && typeof options.console !== 'boolean') {
+      throw new TypeError(`AuditLogger: console must be true or false, got ${String(options.console)}`)
+    }
     if (callback !== undefined && typeof callback !== 'function') {
       throw new TypeError(`AuditLogger: callback must be a function, got ${String(callback)}`)
     }
@@ -78,22 +107,28 @@ export class AuditLogger {
     this.#outlets = sinksOf(options, reporter).map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
   }
 
-  get stats(): Readonly<AuditStats> {
-    return this.#stats
+  get stats(): AuditStats {
+    let pending = 0
+    let dropped = this.#dropped
+    for (const { sink } of this.#outlets) {
+      pending += sink.stats?.pending ?? 0
+      dropped += sink.stats?.lost ?? 0
+    }
+    return { events: this.#events, pending, dropped, callbackFailures: this.#callbackFailures }
   }
 
   /** Logs an event, or makes one of these fields and metadata. */
   log(event: AuditEvent | AuditEventInit): void {
     const whole = event instanceof AuditEvent ? event : new AuditEvent(event)
     if (this.#outlets.length > 0) this.#write(this.#lines.ofEvent(whole))
-    this.#stats.events++
+    this.#events++
     if (this.#callback !== undefined) this.#call(whole)
   }
 
   /** Logs a request that has ended. */
   logExchange(exchange: Exchange): void {
     if (this.#outlets.length > 0) this.#write(this.#lines.ofExchange(exchange))
-    this.#stats.events++
+    this.#events++
     if (this.#callback !== undefined) this.#call(this.#lines.eventOf(exchange))
   }
 
@@ -159,10 +194,10 @@ export class AuditLogger {
   }
 
   #drop(outlet: Outlet): void {
-    this.#stats.dropped++
+    this.#dropped++
     outlet.dropped++
     outlet.droppedSince ??= new Date()
-    this.#reporter.report('audit_lost', new Error('the audit log could not keep a line'))
+    this.#reporter.report('audit_lost', notKept)
   }
 
   /** The gap is part of the log, in its place. */
@@ -185,7 +220,7 @@ export class AuditLogger {
 
   #call(event: AuditEvent): void {
     if (this.#openCallbacks.size >= maxOpenCallbacks) {
-      this.#callbackFailed(new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`))
+      this.#callbackFailed(tooManyCallbacks)
       return
     }
     try {
@@ -205,7 +240,7 @@ export class AuditLogger {
   }
 
   #callbackFailed(error: unknown): void {
-    this.#stats.callbackFailures++
+    this.#callbackFailures++
     this.#reporter.report('audit_callback', error)
   }
 }

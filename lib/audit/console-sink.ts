@@ -1,5 +1,5 @@
 /** Prints audit lines on standard output. */
-import type { AuditSink } from './audit-sink.ts'
+import type { AuditSink } from './audit-logger.ts'
 
 /** Bytes that standard output may be behind. */
 const maxBehind = 1_048_576

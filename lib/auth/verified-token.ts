@@ -31,7 +31,9 @@ export interface VerifiedToken {
   readonly issuer: string
   /** `jti`, where the token has one. */
   readonly tokenId: string | undefined
-  /** Seconds since the epoch. */
+  /** `signingInputDigest` of a token without `jti`, its name in revocation lists. */
+  readonly digest: string | undefined
+  /** Seconds since the epoch; infinite for opaque tokens that do not say. */
   readonly expiresAt: number
   /** Who the token speaks for, worked out once. */
   readonly identity: Identity

@@ -1,9 +1,13 @@
 /** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
+import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
+
+export type { Outcome } from './outcome.ts'
 
 /** Who a caller is, as far as other stages care. `auth/user.ts` implements it. */
 export interface Identity {
@@ -18,13 +22,22 @@ export interface Identity {
   readonly scopes: readonly string[]
 }
 
+/** The same caller as handlers see it. */
+export interface Caller extends Identity {
+  /** The verified token's claims, frozen. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Loaded when first asked for, once a request. */
+  readonly groups: PromiseLike<readonly string[]>
+  readonly roles: PromiseLike<readonly string[]>
+  readonly permissions: PromiseLike<readonly string[]>
+}
+
 /** Who refused a request, and the true reason, which the client is not always told. */
 export interface Denial {
   readonly stage: string
   readonly reason: string
 }
 
-export type Outcome = 'pending' | 'completed' | 'aborted' | 'failed'
 export type ExchangeListener = (exchange: Exchange) => void
 
 /** What the first stage that sees a request fixes for its exchange. */
@@ -67,6 +80,8 @@ export class Exchange {
   /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
   older: Exchange | undefined = undefined
   newer: Exchange | undefined = undefined
+  /** @internal What `currentExchange` reads, if it is kept at all. */
+  asyncHolder: AsyncHolder | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
@@ -91,11 +106,9 @@ export class Exchange {
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
     res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
-    res.on('finish', onFinish)
-    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
-    if (!this.connection.endsExchanges) res.on('close', onClose)
-    if (res.writableFinished) this.end(true)
-    else if (isGone(req)) this.end(false)
+    this.#listen()
+    const standing = standingOf(req, res)
+    if (standing !== 'open') this.end(standing === 'finished')
   }
 
   /** The client's address after trusted proxies, in its canonical spelling; undefined on Unix sockets. */
@@ -189,7 +202,7 @@ export class Exchange {
         ? this.#writeHead.apply(this.res, args as unknown[])
         : writeHeadWith(this.res, this.#writeHead, args, this.#pendingHeaders)
     // After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone.
-    const status = sentStatusOf(this)
+    const status = sentStatusOf(this.req, this.res)
     if (status >= 200) {
       this.statusCode = status
       this.headAt = performance.now()
@@ -203,16 +216,44 @@ export class Exchange {
     this.endedAt = performance.now()
     // A head that went out past the hook: http/2 `stream.respond()`, or a call through the prototype.
     if (this.statusCode === 0) {
-      const status = sentStatusOf(this)
+      const status = sentStatusOf(this.req, this.res)
       if (status >= 200) this.statusCode = status
     }
-    this.outcome = finished && wasDelivered(this) ? 'completed' : this.#endedByServer() ? 'failed' : 'aborted'
+    this.#settle(outcomeOf(this, finished))
+  }
+
+  /** @internal Ends the exchange with a status that went out on the bare socket. The response has no part in it. */
+  handOver(statusCode: number, outcome: 'completed' | 'aborted'): void {
+    if (this.outcome !== 'pending') return
+    this.statusCode = statusCode
+    this.headAt = performance.now()
+    this.endedAt = this.headAt
+    this.#settle(outcome)
+  }
+
+  #settle(outcome: Outcome): void {
+    this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && this.outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
     const listeners = this.#endListeners
-    if (listeners === undefined) return
-    this.#endListeners = undefined
-    for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+    }
+    if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  #listen(): void {
+    const stream = streamOf(this.req)
+    if (stream !== undefined) {
+      // The compat response says nothing when a HEAD request is reset; its stream always does.
+      ;(stream as Bearing)[kExchange] = this
+      stream.on('close', onStreamClose)
+      return
+    }
+    this.res.on('finish', onFinish)
+    // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
+    if (!this.connection.endsExchanges) this.res.on('close', onClose)
   }
 
   #call(listener: ExchangeListener): void {
@@ -222,10 +263,6 @@ export class Exchange {
       this.#context.reporter.report('exchange_listener', error)
     }
   }
-
-  #endedByServer(): boolean {
-    return this.error !== undefined || (this.res.errored !== null && this.res.errored !== undefined)
-  }
 }
 
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
@@ -233,12 +270,17 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, context?
   return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
 }
 
+/** The exchange of a request, if Ostiary has seen it. */
+export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
+  return (req as Bearing)[kExchange]
+}
+
 /**
  * The exchange of a request that an Ostiary middleware has seen.
  * @throws Error when none has
  */
 export function exchangeOf(req: IncomingMessage): Exchange {
-  const exchange = (req as Bearing)[kExchange]
+  const exchange = knownExchangeOf(req)
   if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
   return exchange
 }
@@ -252,41 +294,13 @@ function onFinish(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(true)
 }
 
+/** What the stream says of itself tells whether it finished. */
+function onStreamClose(this: Bearing): void {
+  this[kExchange]?.end(true)
+}
+
 function onClose(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(false)
-}
-
-interface Http2Stream {
-  sentHeaders?: Record<string, number>
-  aborted: boolean
-  destroyed: boolean
-  rstCode: number
-}
-
-function streamOf(req: IncomingMessage): Http2Stream | undefined {
-  return req.httpVersionMajor < 2 ? undefined : (req as unknown as { stream: Http2Stream }).stream
-}
-
-/** The status of the head that is out; 0 when none is. */
-function sentStatusOf({ req, res }: Exchange): number {
-  const stream = streamOf(req)
-  if (stream !== undefined) return stream.sentHeaders?.[':status'] ?? 0
-  return res.headersSent ? res.statusCode : 0
-}
-
-/** Whether the connection was gone, with all its events, before anyone listened. */
-function isGone(req: IncomingMessage): boolean {
-  const stream = streamOf(req)
-  if (stream !== undefined) return stream.destroyed
-  return req.socket?.destroyed === true && req.socket.closed
-}
-
-function wasDelivered({ req, res }: Exchange): boolean {
-  if (!res.writableFinished || req.aborted) return false
-  const stream = streamOf(req)
-  if (stream !== undefined) return !stream.aborted && stream.rstCode === 0
-  // A socket that is gone by the time of `finish` took the rest of the body with it (Node 20 says `finish` all the same).
-  return req.socket?.destroyed !== true
 }
 
 function indexOfName(headers: PendingHeaders, name: string): number {

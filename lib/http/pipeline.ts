@@ -1,13 +1,20 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
+import { runInContext } from './async-context.ts'
+import { type Caller, defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
+import { guardedUpgrade, type UpgradeHandler } from './upgrade.ts'
 
 export type Next = (error?: unknown) => void
 /** The Connect signature. `next` is called at most once: with nothing to go on, with an error to give up. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void
-export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => unknown
+/** A request as a handler behind a pipeline sees it. */
+export interface GuardedRequest extends IncomingMessage {
+  /** The verified caller; undefined for anonymous requests. */
+  user?: Caller | undefined
+}
+export type RequestHandler = (req: GuardedRequest, res: ServerResponse) => unknown
 
 /**
  * One step of a pipeline. `enter` answers true to go on and false when the answer is already on its way; a promise of
@@ -21,6 +28,11 @@ export interface Stage {
 export interface Pipeline extends Middleware {
   /** The pipeline in front of a handler, for `http.createServer`. What the handler throws is answered with a 500. */
   wrap(handler: RequestHandler): (req: IncomingMessage, res: ServerResponse) => void
+  /**
+   * The pipeline in front of an `upgrade` (or `connect`) listener: a refusal is an HTTP answer on the socket, then its
+   * end; otherwise the handler gets the socket as Node would have given it.
+   */
+  upgrade(handler: UpgradeHandler): UpgradeHandler
 }
 
 /** A single stage as middleware; a pipeline runs the stage itself, without a `next`. */
@@ -31,6 +43,8 @@ export interface StageMiddleware extends Pipeline {
 export interface PipelineContext extends Partial<ExchangeContext> {
   /** Paths on which the whole pipeline steps aside. */
   skip?: PathFilter
+  /** Whether `currentExchange()` works below the handler. Default false: it costs. */
+  asyncContext?: boolean
 }
 
 type Step = Stage | Middleware
@@ -60,25 +74,38 @@ export function composed(steps: readonly Step[], context: PipelineContext = {}):
   const middleware: Middleware = (req, res, next) => runner.start(req, res, next, undefined)
   return Object.assign(middleware, {
     wrap(handler: RequestHandler) {
-      if (typeof handler !== 'function')
-        throw new TypeError(`wrap: handler must be a function, got ${String(handler)}`)
+      checkHandler('wrap', handler)
       return (req: IncomingMessage, res: ServerResponse) => runner.start(req, res, undefined, handler)
+    },
+    upgrade(handler: UpgradeHandler) {
+      checkHandler('upgrade', handler)
+      return guardedUpgrade((req, res, accept) => runner.start(req, res, undefined, accept), handler)
     }
   })
+}
+
+function checkHandler(method: string, handler: unknown): void {
+  if (typeof handler === 'function') return
+  throw new TypeError(`${method}: handler must be a function, got ${String(handler)}`)
 }
 
 class Runner {
   readonly #steps: readonly Step[]
   readonly #context: ExchangeContext
   readonly #skip: PathFilter | undefined
+  readonly #asyncContext: boolean
 
-  constructor(steps: readonly Step[], { clientAddress, reporter, skip }: PipelineContext) {
+  constructor(
+    steps: readonly Step[],
+    { clientAddress, reporter, skip, asyncContext = false }: PipelineContext
+  ) {
     this.#steps = steps
     this.#context = {
       clientAddress: clientAddress ?? defaultContext.clientAddress,
       reporter: reporter ?? defaultContext.reporter
     }
     this.#skip = skip
+    this.#asyncContext = asyncContext
   }
 
   /** Ends in `next` when there is one, else in `handler`. */
@@ -90,7 +117,7 @@ class Runner {
   ): void {
     const exchange = openExchange(req, res, this.#context)
     if ((this.#skip?.matches(exchange.path) ?? false) || !exchange.enterOnce(this)) {
-      proceed(exchange, next, handler)
+      this.#proceed(exchange, next, handler)
     } else {
       this.#run(exchange, 0, next, handler)
     }
@@ -100,15 +127,12 @@ class Runner {
     const steps = this.#steps
     for (let i = from; i < steps.length; i++) {
       const step = steps[i]
+      if (typeof step === 'function') {
+        this.#call(step, exchange, i + 1, next, handler)
+        return
+      }
       let passed: boolean | Promise<boolean>
       try {
-        if (typeof step === 'function') {
-          step(exchange.req, exchange.res, error => {
-            if (error === undefined || error === null) this.#run(exchange, i + 1, next, handler)
-            else fail(exchange, error, next)
-          })
-          return
-        }
         passed = step.enter(exchange)
       } catch (error) {
         fail(exchange, error, next)
@@ -116,15 +140,49 @@ class Runner {
       }
       if (passed === false) return
       if (passed !== true) {
-        this.#resume(passed, exchange, i + 1, next, handler)
+        if (isThenable(passed)) this.#resume(passed, exchange, i + 1, next, handler)
+        else fail(exchange, new TypeError(`stage ${step.name} answered ${String(passed)}`), next)
         return
       }
     }
-    proceed(exchange, next, handler)
+    this.#proceed(exchange, next, handler)
+  }
+
+  /** Plain middleware may go on once, or fail once; whatever it says after that is counted and changes nothing. */
+  #call(
+    step: Middleware,
+    exchange: Exchange,
+    following: number,
+    next: Next | undefined,
+    handler: RequestHandler | undefined
+  ): void {
+    let decided = false
+    let stackThrew = false
+    const decide = (failed: boolean, error: unknown) => {
+      if (decided) {
+        if (failed) exchange.reporter.report('middleware_after_next', error)
+        return
+      }
+      decided = true
+      stackThrew = next !== undefined
+      if (failed) fail(exchange, error, next)
+      else this.#run(exchange, following, next, handler)
+      stackThrew = false
+    }
+    try {
+      const returned: unknown = step(exchange.req, exchange.res, error => {
+        decide(error !== undefined && error !== null, error)
+      })
+      if (isThenable(returned)) returned.then(undefined, error => decide(true, error))
+    } catch (error) {
+      // What the stack's own `next` throws belongs to the stack.
+      if (stackThrew) throw error
+      decide(true, error)
+    }
   }
 
   #resume(
-    passing: Promise<boolean>,
+    passing: PromiseLike<boolean>,
     exchange: Exchange,
     from: number,
     next: Next | undefined,
@@ -137,6 +195,11 @@ class Runner {
       },
       error => fail(exchange, error, next)
     )
+  }
+
+  #proceed(exchange: Exchange, next: Next | undefined, handler: RequestHandler | undefined): void {
+    if (this.#asyncContext) runInContext(exchange, () => proceed(exchange, next, handler))
+    else proceed(exchange, next, handler)
   }
 }
 
@@ -157,7 +220,7 @@ function proceed(exchange: Exchange, next: Next | undefined, handler: RequestHan
 function fail(exchange: Exchange, error: unknown, next: Next | undefined): void {
   exchange.error = error ?? new Error('a handler threw nothing')
   if (next !== undefined) {
-    next(error)
+    next(exchange.error)
     return
   }
   const status = statusOf(error)
@@ -174,7 +237,7 @@ function statusOf(error: unknown): number {
     : 500
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   )

@@ -50,10 +50,11 @@ export class Reporter {
 }
 
 function warn({ what, count, error }: Report): void {
-  const detail = error instanceof Error ? error.message : String(error)
-  process.emitWarning(`${what} (${count} since the last report): ${detail}`, {
+  const text = error instanceof Error ? error.message : String(error)
+  process.emitWarning(`${what} (${count} since the last report): ${text}`, {
     type: 'OstiaryWarning',
-    code: `OSTIARY_${what.toUpperCase()}`
+    code: `OSTIARY_${what.toUpperCase()}`,
+    ...(error instanceof Error && error.stack !== undefined && { detail: error.stack })
   })
 }
 

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { AuditEvent } from '../../lib/audit/audit-event.ts'
-import { AuditLogger } from '../../lib/audit/audit-logger.ts'
-import type { AuditSink } from '../../lib/audit/audit-sink.ts'
+import { AuditLogger, type AuditSink } from '../../lib/audit/audit-logger.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
+
+const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'
 
 function auditPath(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'ostiary-audit-'))
@@ -62,7 +63,7 @@ test('logs events and plain fields to the file, in order', async t => {
   assert.deepEqual(Object.keys(shipped).slice(0, 4), ['timestamp', 'event_type', 'user_id', 'client_id'])
   assert.equal(shipped['timestamp'], '1970-01-01T00:00:00.000Z')
   assert.equal(readFileSync(path, 'utf8').split('\n').length, 3)
-  assert.deepEqual(logger.stats, { events: 2, dropped: 0, callbackFailures: 0 })
+  assert.deepEqual(logger.stats, { events: 2, pending: 0, dropped: 0, callbackFailures: 0 })
   await logger.close()
 })
 
@@ -185,6 +186,48 @@ test('a gap at the end is noted by the flush', async () => {
   )
 })
 
+test('a full disk: nothing blocks, the loss is counted, and the log tells of it when there is room', {
+  skip: noFullDevice
+}, async t => {
+  const path = auditPath(t)
+  symlinkSync('/dev/full', path)
+  const reports: string[] = []
+  const reporter = new Reporter({
+    onReport: ({ what, error }) => void reports.push(`${what}: ${(error as Error).message}`)
+  })
+  const logger = new AuditLogger({ path, reporter, flushIntervalMs: 1, maxPendingBytes: 131_072 })
+  for (let i = 0; i < 3_000; i++) logger.log({ eventType: 'x', number: i })
+  const { pending, dropped } = logger.stats
+  assert.ok(pending > 300 && dropped > 300)
+  assert.equal(pending + dropped, 3_000)
+  await assert.rejects(logger.flush(), { code: 'ENOSPC' })
+  logger.log({ eventType: 'x', number: 3_000 })
+  assert.equal(logger.stats.dropped, dropped + 1)
+  // Told once a minute, not once a line.
+  assert.equal(reports.length, 2)
+  assert.match(reports.join(), /audit_lost: the audit log could not keep a line/)
+  assert.match(reports.join(), /audit_write: ENOSPC/)
+
+  unlinkSync(path)
+  await logger.reopen()
+  await logger.flush()
+  logger.log({ eventType: 'after' })
+  await logger.close()
+  const events = eventsIn(path)
+  assert.deepEqual(
+    events.slice(0, pending).map(event => event['number']),
+    Array.from({ length: pending }, (_, i) => i)
+  )
+  assert.deepEqual(
+    events.slice(pending).map(event => [event['event_type'], event['dropped_count']]),
+    [
+      ['dropped', dropped + 1],
+      ['after', undefined]
+    ]
+  )
+  assert.deepEqual(logger.stats, { events: 3_002, pending: 0, dropped: dropped + 1, callbackFailures: 0 })
+})
+
 test('close never rejects, and happens once', async () => {
   const reporter = new Reporter({ onReport: () => {} })
   const sink = new MemorySink()
@@ -208,24 +251,42 @@ test('several sinks get the same lines, and reopen reaches those that can', asyn
 })
 
 test('prints on standard output when nothing else is given', () => {
-  const program = `
-    import { AuditLogger } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-logger.ts')).href)}
+  const { stdout } = run(`
     const logger = new AuditLogger()
     logger.log({ eventType: 'printed', userId: 'a\\nb' })
     await logger.close()
-    new AuditLogger({ callback() {} }).log({ eventType: 'not_printed' })`
-  const { stdout, status } = spawnSync(
-    process.execPath,
-    ['--import', 'tsx', '--input-type=module', '--eval', program],
-    { encoding: 'utf8' }
-  )
-  assert.equal(status, 0)
+    new AuditLogger({ callback() {} }).log({ eventType: 'not_printed' })`)
   const lines = stdout.split('\n')
   assert.equal(lines.length, 2)
   assert.equal(JSON.parse(lines[0]).user_id, 'a\nb')
 })
 
+/** Runs a few lines in a process of their own. */
+function run(lines: string): { stdout: string; stderr: string } {
+  const logger = pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-logger.ts')).href
+  const program = `import { AuditLogger } from ${JSON.stringify(logger)}\n${lines}`
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--eval', program],
+    { encoding: 'utf8' }
+  )
+  assert.equal(status, 0, stderr)
+  return { stdout, stderr }
+}
+
+test('lines that standard output is too far behind for are dropped', () => {
+  const { stdout, stderr } = run(`
+    Object.defineProperty(process.stdout, 'writableLength', { get: () => 2_000_000 })
+    const reporter = { report: (what, error, count) => console.error(what) }
+    const logger = new AuditLogger({ console: true, reporter })
+    logger.log({ eventType: 'x' })
+    console.error(JSON.stringify(logger.stats))`)
+  assert.equal(stdout, '')
+  assert.equal(stderr, 'audit_lost\n{"events":1,"pending":0,"dropped":1,"callbackFailures":0}\n')
+})
+
 const wrong: [Record<string, unknown>, RegExp][] = [
+  [{ console: 'yes' }, /AuditLogger: console must be true or false, got yes/],
   [{ callback: 'x' }, /AuditLogger: callback must be a function, got x/],
   [{ sink: {} }, /AuditLogger: sink must be an AuditSink, got \[object Object\]/],
   [{ path: '' }, /AuditLogger: path must be a non-empty string, got ""/]

@@ -82,7 +82,8 @@ export async function bytesFor(port: number, request: string): Promise<string> {
   socket.on('data', (chunk: string) => {
     answer += chunk
   })
-  await once(socket, 'close')
+  // `once` would reject on a reset.
+  await new Promise(resolve => socket.on('close', resolve))
   return answer.replace(/^Date: .*$/gm, 'Date: …')
 }
 

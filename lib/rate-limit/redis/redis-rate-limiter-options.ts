@@ -1,0 +1,126 @@
+/** The options of `RedisRateLimiter`, checked and completed once. */
+import type { Cluster, Redis } from 'ioredis'
+import type { Reporter } from '../../http/reporter.ts'
+
+export interface RedisRateLimiterOptions {
+  /**
+   * An ioredis client or cluster. The limiter talks over a duplicate of it, set up to send nothing twice; that ends with
+   * `close()` or when the client ends.
+   */
+  client: Redis | Cluster
+  /** Units that any window holds, 1 to 2 147 483 647. */
+  maxRequests: number
+  /** Length of the window, s. */
+  windowSeconds: number
+  /** What all keys start with. Default `ostiary`; a `keyPrefix` of the client stands before it. */
+  prefix?: string
+  /**
+   * Limiters of one prefix and name share their windows. Default: the limit and the window, so that a limiter that was
+   * configured anew starts afresh; name it to go on with what was counted.
+   */
+  name?: string
+  /** Units taken within one tick of this many ms share a stamp: less memory, none is freed early, none more than a tick late. Default 0. */
+  resolutionMs?: number
+  /**
+   * What to do when Redis does not answer: `'closed'` throws `LimiterUnavailableError` (the middleware answers 503),
+   * `'open'` admits, `'local'` asks a limiter in this process with the same limit. Default `'closed'`.
+   */
+  onOutage?: 'closed' | 'open' | 'local'
+  /** ms that Redis may take to answer. Default 50. */
+  timeoutMs?: number
+  /** ms between attempts while Redis is taken to be down. Default 1000. */
+  retryMs?: number
+  /** Units to take at a time for a key that is asked for again and again, 1 to `maxRequests`. Default 1: no leases. */
+  lease?: number
+  /** ms that a lease may be used. Default: a tenth of the window, at most 1000. */
+  leaseMs?: number
+  /** Keys that this process remembers at a time, for leases and for `onOutage: 'local'`. Default 100 000. */
+  maxKeys?: number
+  reporter?: Reporter
+  /** ms, monotonic: for time limits and leases; windows are on Redis's clock. Default `performance.now`. */
+  clock?: () => number
+}
+
+export interface RedisRateLimiterSettings {
+  readonly maxRequests: number
+  readonly windowMs: number
+  readonly prefix: string
+  readonly resolutionMs: number
+  readonly onOutage: 'closed' | 'open' | 'local'
+  readonly timeoutMs: number
+  readonly retryMs: number
+  readonly lease: number
+  readonly leaseMs: number
+  readonly maxKeys: number
+  readonly clock: () => number
+}
+
+/** @throws TypeError that names the option and the value */
+export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSettings {
+  const { maxRequests, windowSeconds, resolutionMs = 0, onOutage = 'closed' } = options
+  const { timeoutMs = 50, retryMs = 1_000, lease = 1, maxKeys = 100_000, prefix = 'ostiary' } = options
+  if (typeof options.client?.duplicate !== 'function') {
+    fail('client', 'be a client or a cluster of ioredis', options.client)
+  }
+  checkInteger('maxRequests', maxRequests, 2_147_483_647)
+  // Up to 2^52 µs: sums of a window and a time of the server's clock stay exact.
+  checkNumber('windowSeconds', windowSeconds, 1e-6, 2 ** 52 / 1e6)
+  const windowMs = windowSeconds * 1_000
+  checkNumber('resolutionMs', resolutionMs, 0, windowMs)
+  if (onOutage !== 'closed' && onOutage !== 'open' && onOutage !== 'local') {
+    fail('onOutage', "be 'closed', 'open' or 'local'", onOutage)
+  }
+  checkNumber('timeoutMs', timeoutMs, 1, 2_147_483_647)
+  checkNumber('retryMs', retryMs, 1, 2_147_483_647)
+  checkInteger('lease', lease, maxRequests)
+  const { leaseMs = Math.min(windowMs / 10, 1_000) } = options
+  checkNumber('leaseMs', leaseMs, 0.001, Math.min(windowMs, 2_147_483_647))
+  checkInteger('maxKeys', maxKeys, 16_000_000)
+  const name = options.name ?? `${maxRequests}/${windowSeconds}s`
+  if (typeof prefix !== 'string') fail('prefix', 'be a string', prefix)
+  if (typeof name !== 'string' || name === '') fail('name', 'be a string, not empty', name)
+  return {
+    maxRequests,
+    windowMs,
+    prefix: `${keyPrefixOf(options.client)}${prefix}:${name}`,
+    resolutionMs,
+    onOutage,
+    timeoutMs,
+    retryMs,
+    lease,
+    leaseMs,
+    maxKeys,
+    clock: options.clock ?? monotonic
+  }
+}
+
+export function checkCost(cost: unknown): void {
+  if (!Number.isSafeInteger(cost) || (cost as number) < 0) fail('cost', 'be a non-negative integer', cost)
+}
+
+export function checkIdentifier(identifier: unknown): void {
+  if (typeof identifier !== 'string') fail('identifier', 'be a string', identifier)
+}
+
+function keyPrefixOf(client: Redis | Cluster): string {
+  return client.options.keyPrefix ?? ''
+}
+
+function monotonic(): number {
+  return performance.now()
+}
+
+function checkInteger(option: string, value: unknown, most: number): void {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return
+  fail(option, `be a positive integer${(value as number) > most ? ` up to ${most}` : ''}`, value)
+}
+
+function checkNumber(option: string, value: unknown, least: number, most: number): void {
+  if (typeof value === 'number' && value >= least && value <= most) return
+  fail(option, `be a number from ${least} to ${most}`, value)
+}
+
+function fail(option: string, rule: string, value: unknown): never {
+  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  throw new TypeError(`RedisRateLimiter: ${option} must ${rule}, got ${shown}`)
+}

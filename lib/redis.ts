@@ -1,0 +1,9 @@
+/** The public face of `ostiary/redis`: what needs a Redis server, by way of ioredis. */
+export { LimiterUnavailableError } from './rate-limit/rate-limit-decision.ts'
+export type { RedisRateLimitDecision } from './rate-limit/redis/redis-decision.ts'
+export {
+  RedisRateLimiter,
+  type RedisRateLimiterStats,
+  type RedisReservation
+} from './rate-limit/redis/redis-rate-limiter.ts'
+export type { RedisRateLimiterOptions } from './rate-limit/redis/redis-rate-limiter-options.ts'

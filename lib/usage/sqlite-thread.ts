@@ -1,0 +1,238 @@
+/**
+ * A thread that SQLite runs on. Both drivers are synchronous: a commit, a checkpoint, a lock or a long query would hold up
+ * every request if they ran beside them.
+ */
+import { Worker } from 'node:worker_threads'
+
+export interface SqliteThreadOptions {
+  path: string
+  /** What `require` finds the driver by. */
+  module: string
+  busyTimeoutMs: number
+}
+
+/** Rows to insert in one transaction, as columns: they cross to another thread cheaply. */
+export interface SqliteInsert {
+  /** `INSERT INTO table (columns)` */
+  readonly into: string
+  /** How many of each make one row; texts are bound first. */
+  readonly textsPerRow: number
+  readonly numbersPerRow: number
+  readonly texts: readonly (string | null)[]
+  readonly numbers: Float64Array<ArrayBuffer>
+}
+
+export interface SqliteQuery {
+  readonly sql: string
+  readonly values: readonly (string | number | null)[]
+}
+
+export type SqliteRow = Readonly<Record<string, string | number | null>>
+
+/** Says with `sqliteCode` what SQLite's result code was; 5 is SQLITE_BUSY. */
+export class SqliteError extends Error {
+  readonly sqliteCode: number | undefined
+
+  constructor(message: string, sqliteCode: number | undefined) {
+    super(message)
+    this.name = 'SqliteError'
+    this.sqliteCode = sqliteCode
+  }
+}
+
+interface Reply {
+  id: number
+  rows: SqliteRow[][]
+  failure?: { message: string; sqliteCode: number | undefined }
+}
+
+interface Pending {
+  resolve(rows: SqliteRow[][]): void
+  reject(error: Error): void
+}
+
+/**
+ * What the thread runs: CommonJS, as text, so that bundlers and loaders of TypeScript have nothing to resolve. After a failure
+ * other than a lock, the next request gets a fresh connection: the file may have been mended or replaced.
+ */
+const threadSource = `
+const { parentPort, workerData } = require('node:worker_threads')
+const { path, module: name, busyTimeoutMs, progress } = workerData
+const driver = require(name)
+const Database = driver.DatabaseSync ?? driver
+// What libsql costs is crossing over to it; node:sqlite is fastest one row at a time.
+const rowsPerStatement = driver.DatabaseSync ? 1 : 16
+const busy = 5
+let database
+let statements
+
+parentPort.on('message', request => {
+  const reply = { id: request.id, rows: [] }
+  try {
+    if (request.close) disconnect()
+    else run(request, reply.rows)
+  } catch (error) {
+    const code = error.errcode ?? error.rawCode
+    reply.failure = { message: error.message, sqliteCode: code === undefined ? undefined : code & 0xff }
+    rollback()
+    if (reply.failure.sqliteCode !== busy) disconnect()
+  }
+  parentPort.postMessage(reply)
+  if (reply.failure) Atomics.store(progress, 1, request.id)
+  Atomics.store(progress, 0, request.id)
+  Atomics.notify(progress, 0)
+  if (request.close) parentPort.close()
+})
+
+function run({ insert, queries }, rows) {
+  if (database === undefined) connect()
+  database.exec(insert ? 'BEGIN IMMEDIATE' : 'BEGIN')
+  if (insert) insertRows(insert)
+  else for (const { sql, values } of queries) rows.push(prepared(sql).all(...values).map(row => ({ ...row })))
+  database.exec('COMMIT')
+}
+
+function insertRows({ into, texts, numbers, textsPerRow, numbersPerRow }) {
+  const row = '(' + Array(textsPerRow + numbersPerRow).fill('?') + ')'
+  const one = prepared(into + ' VALUES ' + row)
+  const many = prepared(into + ' VALUES ' + Array(rowsPerStatement).fill(row))
+  for (let t = 0, n = 0; t < texts.length; ) {
+    const whole = texts.length - t >= rowsPerStatement * textsPerRow
+    const values = []
+    for (let i = whole ? rowsPerStatement : 1; i > 0; i--) {
+      for (let k = 0; k < textsPerRow; k++) values.push(texts[t++])
+      for (let k = 0; k < numbersPerRow; k++) values.push(numbers[n++])
+    }
+    const statement = whole ? many : one
+    if (driver.DatabaseSync) statement.run(...values)
+    else statement.run(values)
+  }
+}
+
+function prepared(sql) {
+  if (!statements.has(sql)) statements.set(sql, database.prepare(sql))
+  return statements.get(sql)
+}
+
+function connect() {
+  database = new Database(path)
+  statements = new Map()
+  database.exec('PRAGMA busy_timeout = ' + busyTimeoutMs)
+  database.exec('PRAGMA synchronous = NORMAL')
+}
+
+function rollback() {
+  try {
+    database?.exec('ROLLBACK')
+  } catch {}
+}
+
+function disconnect() {
+  const closing = database
+  database = undefined
+  statements = undefined
+  try {
+    closing?.close()
+  } catch {}
+}
+`
+
+/** Sends requests to the thread, one after the other; a thread that died is replaced at the next request. */
+export class SqliteThread {
+  readonly #options: SqliteThreadOptions
+  /** The last request that was finished, and the last that failed; for a process that exits and receives no more replies. */
+  readonly #progress = new Int32Array(new SharedArrayBuffer(8))
+  readonly #pending = new Map<number, Pending>()
+  #worker: Worker | undefined = undefined
+  #lastId = 0
+
+  constructor(options: SqliteThreadOptions) {
+    this.#options = options
+    this.#worker = this.#start()
+  }
+
+  /** Requests that have no reply yet. */
+  get pending(): number {
+    return this.#pending.size
+  }
+
+  /** All of the rows or, when it rejects, none. */
+  async insert(insert: SqliteInsert): Promise<void> {
+    await this.#request({ insert }, [insert.numbers.buffer])
+  }
+
+  /** The rows of each query, all of one moment. */
+  query(queries: readonly SqliteQuery[]): Promise<SqliteRow[][]> {
+    return this.#request({ queries }, [])
+  }
+
+  /**
+   * Inserts while the process exits: blocks until everything requested is done.
+   * @throws Error when it is not done after `timeoutMs`, or failed
+   */
+  insertSync(insert: SqliteInsert, timeoutMs: number): void {
+    this.insert(insert).catch(() => undefined)
+    const until = performance.now() + timeoutMs
+    for (let done = 0; done !== this.#lastId; ) {
+      done = Atomics.load(this.#progress, 0)
+      const left = Math.max(0, until - performance.now())
+      if (done !== this.#lastId && Atomics.wait(this.#progress, 0, done, left) === 'timed-out') {
+        throw new Error(`the SQLite thread did not finish within ${timeoutMs} ms`)
+      }
+    }
+    if (Atomics.load(this.#progress, 1) === this.#lastId)
+      throw new Error('the SQLite thread could not insert')
+  }
+
+  /** Finishes what was requested, closes the connection and ends the thread. */
+  async close(): Promise<void> {
+    const worker = this.#worker
+    if (worker === undefined) return
+    const exited = new Promise(resolve => worker.once('exit', resolve))
+    await this.#request({ close: true }, [])
+    worker.ref()
+    await exited
+  }
+
+  #request(request: object, transfer: ArrayBuffer[]): Promise<SqliteRow[][]> {
+    return new Promise((resolve, reject) => {
+      this.#worker ??= this.#start()
+      // A process does not end while it waits for a reply, and an idle thread does not keep it alive.
+      if (this.#pending.size === 0) this.#worker.ref()
+      const id = ++this.#lastId
+      this.#pending.set(id, { resolve, reject })
+      this.#worker.postMessage({ id, ...request }, transfer)
+    })
+  }
+
+  #start(): Worker {
+    const worker = new Worker(threadSource, {
+      eval: true,
+      name: 'ostiary-sqlite',
+      // None of the main thread's preloaded modules; and it has already said that node:sqlite is experimental.
+      execArgv: ['--no-warnings'],
+      workerData: { ...this.#options, progress: this.#progress }
+    })
+    worker.unref()
+    worker.on('message', (reply: Reply) => this.#settle(worker, reply))
+    worker.on('error', error => this.#died(worker, error as Error))
+    worker.on('exit', code => this.#died(worker, new Error(`the SQLite thread ended with code ${code}`)))
+    return worker
+  }
+
+  #settle(worker: Worker, { id, rows, failure }: Reply): void {
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    if (this.#pending.size === 0) worker.unref()
+    if (failure === undefined) pending?.resolve(rows)
+    else pending?.reject(new SqliteError(failure.message, failure.sqliteCode))
+  }
+
+  #died(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return
+    this.#worker = undefined
+    const pending = [...this.#pending.values()]
+    this.#pending.clear()
+    for (const { reject } of pending) reject(error)
+  }
+}

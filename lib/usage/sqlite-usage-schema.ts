@@ -1,0 +1,133 @@
+/** The table of usage records in SQLite: how it is made, filled and asked. */
+import type { SqliteDatabase } from './sqlite-driver.ts'
+import type { SqliteInsert, SqliteQuery, SqliteRow } from './sqlite-thread.ts'
+import { emptyStats, topEndpointCount, type UsageRecord, type UsageStats } from './usage-store.ts'
+
+/** 'Osti' in ASCII, in the file's header: this database is ours. */
+const applicationId = 0x4f737469
+const schemaVersion = 1
+
+/** Timestamps are epoch ms: shorter than ISO strings, in the index too, and compared without parsing. */
+const schema = `
+  CREATE TABLE token_usage (
+    id INTEGER PRIMARY KEY,
+    token_jti TEXT NOT NULL,
+    user_email TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
+    method TEXT NOT NULL,
+    ip_address TEXT,
+    user_agent TEXT,
+    status_code INTEGER NOT NULL,
+    response_time_ms REAL NOT NULL,
+    blocked INTEGER NOT NULL,
+    block_reason TEXT
+  ) STRICT;
+  CREATE INDEX token_usage_by_user ON token_usage (user_email, timestamp);
+  PRAGMA application_id = ${applicationId};
+  PRAGMA user_version = ${schemaVersion};`
+
+const into = `
+  INSERT INTO token_usage (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
+    timestamp, status_code, response_time_ms, blocked)`
+const textsPerRow = 7
+const numbersPerRow = 4
+
+const matching =
+  'FROM token_usage WHERE user_email = ?1 AND timestamp >= ?2 AND (?3 IS NULL OR token_jti = ?3)'
+
+const totalsSql = `
+  SELECT count(*) AS total, sum(status_code BETWEEN 1 AND 399) AS successful, sum(blocked) AS blocked,
+    avg(response_time_ms) AS average, max(timestamp) AS last ${matching}`
+
+/** Nearest rank: the p-th percentile of n values is the one at rank ceil(n * p / 100). */
+const percentilesSql = `
+  WITH counted AS (SELECT count(*) AS n ${matching})
+  SELECT max(value) FILTER (WHERE rank = (n * 50 + 99) / 100) AS p50,
+    max(value) FILTER (WHERE rank = (n * 95 + 99) / 100) AS p95,
+    max(value) FILTER (WHERE rank = (n * 99 + 99) / 100) AS p99
+  FROM counted,
+    (SELECT response_time_ms AS value, row_number() OVER (ORDER BY response_time_ms) AS rank ${matching})`
+
+const endpointsSql = `
+  SELECT endpoint, count(*) AS count ${matching}
+  GROUP BY endpoint ORDER BY count DESC, endpoint LIMIT ${topEndpointCount}`
+
+/**
+ * Makes the table when the database is new, and puts it into WAL mode: readers and the writer do not wait for each other.
+ * @throws Error when the file is no database, or one of another program or a later version
+ */
+export function prepareUsageTable(database: SqliteDatabase): void {
+  if (!isPrepared(database)) {
+    // Another process may be making the table at the same moment: look again under the lock.
+    database.exec('BEGIN IMMEDIATE')
+    if (!isPrepared(database)) database.exec(schema)
+    database.exec('COMMIT')
+  }
+  database.exec('PRAGMA journal_mode = WAL')
+}
+
+export function usageInsert(records: readonly UsageRecord[]): SqliteInsert {
+  const texts: (string | null)[] = []
+  const numbers = new Float64Array(records.length * numbersPerRow)
+  let n = 0
+  for (const record of records) {
+    texts.push(
+      record.tokenJti,
+      record.userEmail,
+      record.endpoint,
+      record.method,
+      record.ipAddress,
+      record.userAgent,
+      record.blockReason
+    )
+    numbers[n++] = record.timestamp.getTime()
+    numbers[n++] = record.statusCode
+    numbers[n++] = record.responseTimeMs
+    numbers[n++] = record.blocked ? 1 : 0
+  }
+  return { into, textsPerRow, numbersPerRow, texts, numbers }
+}
+
+/** @param since epoch ms */
+export function usageQueries(userEmail: string, tokenId: string | null, since: number): SqliteQuery[] {
+  const values = [userEmail, since, tokenId]
+  return [totalsSql, percentilesSql, endpointsSql].map(sql => ({ sql, values }))
+}
+
+/** The statistics that the rows of `usageQueries` amount to. */
+export function usageStatsOf([[totals], [percentiles], endpoints]: SqliteRow[][], days: number): UsageStats {
+  const total = totals['total'] as number
+  if (total === 0) return emptyStats(days)
+  const successful = totals['successful'] as number
+  return {
+    periodDays: days,
+    totalRequests: total,
+    successfulRequests: successful,
+    blockedRequests: totals['blocked'] as number,
+    successRate: successful / total,
+    averageResponseTimeMs: totals['average'] as number,
+    p50ResponseTimeMs: percentiles['p50'] as number,
+    p95ResponseTimeMs: percentiles['p95'] as number,
+    p99ResponseTimeMs: percentiles['p99'] as number,
+    topEndpoints: endpoints.map(row => ({
+      endpoint: row['endpoint'] as string,
+      count: row['count'] as number
+    })),
+    lastUsedAt: new Date(totals['last'] as number)
+  }
+}
+
+/** True when the table is there, false when the database is empty. */
+function isPrepared(database: SqliteDatabase): boolean {
+  const number = (sql: string) => Object.values(database.prepare(sql).all()[0] as Record<string, number>)[0]
+  const application = number('PRAGMA application_id')
+  const version = number('PRAGMA user_version')
+  if (application === applicationId && version === schemaVersion) return true
+  if (application === 0 && number('SELECT count(*) FROM sqlite_master') === 0) return false
+  throw new Error(
+    application === applicationId
+      ? `the database has schema version ${version}, and this version of ostiary knows ${schemaVersion}`
+      : 'the database belongs to another program'
+  )
+}

@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict'
+import { Agent, get } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import { test } from 'node:test'
+import { authenticate } from '../../lib/auth/authenticate.ts'
+import { JwksCache } from '../../lib/auth/jwks-cache.ts'
+import { TokenVerifier } from '../../lib/auth/token-verifier.ts'
+import { exchangeOf } from '../../lib/http/exchange.ts'
+import type { GuardedRequest } from '../../lib/http/pipeline.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
+import { listen } from '../support/server.ts'
+import { guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
+
+test('a good token lets in, and says who it is', async t => {
+  const issuer = await sharedIssuer()
+  const { bear, fetched, verifier } = await guardedServer(t, {
+    issuer: issuer.url,
+    audience: issuer.audience
+  })
+  for (const alg of ['RS256', 'PS256', 'ES256', 'EdDSA'] as const) {
+    const token = await issuer.issue({ sub: 'ada', jti: `t-${alg}` }, { alg })
+    const first = await bear(token)
+    assert.deepEqual(
+      [first.status, first.body['id'], first.body['same'], first.body['authMethod'], first.body['tokenId']],
+      [200, 'ada', true, 'jwt', `t-${alg}`]
+    )
+    assert.equal((await bear(token)).status, 200)
+  }
+  assert.equal(verifier.stats.signatures, 4)
+  assert.deepEqual([verifier.stats.cache.hits, verifier.stats.cache.misses], [4, 4])
+  assert.equal(fetched.length, 2)
+})
+
+test('API tokens are told from others by a claim, or by a rule', async t => {
+  const issuer = await sharedIssuer()
+  const token = await issuer.issue({ token_use: 'api' })
+  const trust = { issuer: issuer.url, audience: issuer.audience }
+  const byClaim = await guardedServer(t, trust)
+  assert.equal((await byClaim.bear(token)).body['authMethod'], 'api_token')
+  const byRule = await guardedServer(t, { ...trust, isApiToken: ({ claims }) => claims['kind'] === 'api' })
+  assert.equal((await byRule.bear(token)).body['authMethod'], 'jwt')
+  assert.equal((await byRule.bear(await issuer.issue({ kind: 'api' }))).body['authMethod'], 'api_token')
+})
+
+test('the same header again on one connection is one comparison, and another token is seen', async t => {
+  const issuer = await sharedIssuer()
+  const { port, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.after(() => agent.destroy())
+  const ask = (token: string) =>
+    new Promise<string>((resolve, reject) => {
+      get({ port, agent, headers: { authorization: `Bearer ${token}` } }, res => {
+        let body = ''
+        res.on('data', chunk => (body += chunk))
+        res.on('end', () => resolve(`${res.statusCode} ${JSON.parse(body).id ?? JSON.parse(body).code}`))
+      }).on('error', reject)
+    })
+  const ada = await issuer.issue({ sub: 'ada' })
+  const bob = await issuer.issue({ sub: 'bob' })
+  const seen = []
+  for (const token of [ada, ada, ada, bob, bob, ada, 'junk', ada]) seen.push(await ask(token))
+  assert.deepEqual(seen, [
+    '200 ada',
+    '200 ada',
+    '200 ada',
+    '200 bob',
+    '200 bob',
+    '200 ada',
+    '401 invalid_token',
+    '200 ada'
+  ])
+  verifier.cache.clear()
+  assert.equal(await ask(ada), '200 ada')
+  assert.equal(verifier.stats.signatures, 3)
+})
+
+test('optional lets anonymous callers through, and bad tokens not', async t => {
+  const issuer = await sharedIssuer()
+  const { ask, bear } = await guardedServer(t, {
+    issuer: issuer.url,
+    audience: issuer.audience,
+    optional: true
+  })
+  assert.deepEqual([(await ask()).status, (await ask()).body['id']], [200, undefined])
+  assert.equal((await ask('Authorization: Basic eDp5')).status, 200)
+  assert.equal((await bear('junk')).status, 401)
+  assert.equal((await bear(await issuer.issue({ sub: 'ada' }))).body['id'], 'ada')
+})
+
+test('every validation is told, with the true reason', async t => {
+  const issuer = await sharedIssuer()
+  const told: unknown[] = []
+  const { ask, bear } = await guardedServer(t, {
+    issuer: issuer.url,
+    audience: issuer.audience,
+    onValidation(reason, durationMs, exchange) {
+      told.push(reason, exchange.path)
+      assert.ok(durationMs > 0)
+    }
+  })
+  await ask()
+  await bear(await issuer.issue())
+  await bear(await issuer.issue({ aud: 'other' }))
+  assert.deepEqual(told, [undefined, '/orders', 'wrong_audience', '/orders'])
+})
+
+test('a listener that throws changes no answer', async t => {
+  const issuer = await sharedIssuer()
+  const { bear } = await guardedServer(t, {
+    issuer: issuer.url,
+    audience: issuer.audience,
+    onValidation() {
+      throw new Error('listener')
+    }
+  })
+  assert.equal((await bear(await issuer.issue())).status, 200)
+  assert.equal((await bear('junk')).status, 401)
+})
+
+test('an identity provider that is down at start: 503 until keys arrive', async t => {
+  const issuer = await localIssuer(t)
+  issuer.fault = 'down'
+  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
+  const token = await issuer.issue()
+  await assert.rejects(verifier.ready(), /JWKS of http:.*openid-configuration/)
+  const refused = await bear(token)
+  assert.equal(refused.status, 503)
+  assert.match(refused.headers['retry-after'] ?? '', /^[12]$/)
+  assert.equal(refused.headers['www-authenticate'], undefined)
+  assert.equal(refused.reason, 'keys_unavailable')
+  assert.ok(!refused.raw.includes(issuer.url))
+  issuer.fault = 'none'
+  await verifier.ready()
+  assert.equal((await bear(token)).status, 200)
+})
+
+test('options are checked at construction', () => {
+  const trust = { issuer: 'https://id.example.com/', audience: 'api', jwks: { keys: [] } }
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ issuer: '' }, /issuer must be a non-empty string, got ""/],
+    [{ issuer: undefined }, /issuer must be a non-empty string, got undefined/],
+    [{ issuer: 'id.example.com', jwks: undefined }, /issuer must be an https URL .*"id.example.com"/],
+    [{ issuer: 'http://id.example.com', jwks: undefined }, /issuer must be an https URL/],
+    [{ issuer: 'https://u:p@id.example.com', jwks: undefined }, /issuer must be an https URL/],
+    [{ jwks: undefined, jwksUri: 'http://id.example.com/jwks' }, /jwksUri must be an https URL/],
+    [{ jwksUri: 'https://id.example.com/jwks' }, /jwks and jwksUri exclude each other/],
+    [{ jwks: [] }, /jwks must be a JWK set/],
+    [{ audience: '' }, /audience must be .*got ""/],
+    [{ audience: [] }, /audience must be .*got \[\]/],
+    [{ audience: undefined }, /audience must be .*got undefined/],
+    [{ audience: ['a', 1] }, /audience must be .*got \["a",1\]/],
+    [{ algorithms: [] }, /algorithms must be a list/],
+    [{ algorithms: ['HS256'] }, /algorithms must be .*got "HS256"/],
+    [{ algorithms: ['none'] }, /algorithms must be .*got "none"/],
+    [{ algorithms: 'RS256' }, /algorithms must be .*got "RS256"/],
+    [{ clockToleranceSeconds: -1 }, /clockToleranceSeconds must be .*got -1/],
+    [{ maxLifetimeSeconds: Number.NaN }, /maxLifetimeSeconds must be .*got NaN/],
+    [{ maxTokenBytes: 0 }, /maxTokenBytes must be a positive integer, got 0/],
+    [{ preset: 'okto' }, /preset must be one of .*got "okto"/],
+    [{ preset: 'toString' }, /preset must be one of .*got "toString"/],
+    [{ preset: 'auth0', issuer: 'https://x.eu.auth0.com' }, /"https:\/\/x.eu.auth0.com"/],
+    [{ cache: { maxEntries: -1 } }, /maxEntries must be a non-negative integer, got -1/],
+    [{ cache: { maxAgeSeconds: 0 } }, /maxAgeSeconds must be a positive number, got 0/],
+    [{ m2m: 'nobody' }, /m2m must be .*got "nobody"/],
+    [{ realm: 'a\nb' }, /realm must be printable ASCII, got "a\\nb"/],
+    [{ resourceMetadata: 'nowhere' }, /resourceMetadata must be an https URL .*got "nowhere"/],
+    [{ isApiToken: 'api' }, /isApiToken must be a function, got api/],
+    [{ onValidation: 1 }, /onValidation must be a function, got 1/],
+    [{ verifier: {} }, /verifier must be a TokenVerifier, got \[object Object\]/],
+    [{ issuers: [] }, /issuer and issuers exclude each other/]
+  ]
+  for (const [option, message] of wrong) {
+    const options = { ...trust, ...option } as unknown as Parameters<typeof authenticate>[0]
+    assert.throws(() => authenticate(options), { name: 'TypeError', message }, JSON.stringify(option))
+  }
+  const several = (issuers: unknown) => () => new TokenVerifier({ issuers } as never)
+  assert.throws(several([]), /issuers must be a list of at least one issuer/)
+  assert.throws(several('x'), /issuers must be a list/)
+  assert.throws(several([trust, trust]), /"https:\/\/id.example.com\/" is configured twice/)
+})
+
+test('an issuer that calls itself otherwise: told with both strings, and requests get 503', async t => {
+  const issuer = await localIssuer(t)
+  const reports: string[] = []
+  const reporter = new Reporter({ onReport: ({ what, error }) => reports.push(`${what}: ${error}`) })
+  const { bear, verifier } = await guardedServer(t, {
+    issuer: `${issuer.url}/`,
+    audience: issuer.audience,
+    reporter
+  })
+  const message = `issuer mismatch: configured "${issuer.url}/", but its metadata says "${issuer.url}"`
+  await assert.rejects(verifier.ready(), (error: Error) => error.message.startsWith(message))
+  assert.ok(reports[0]?.startsWith(`jwks_refresh: DiscoveryError: ${message}`))
+  const answer = await bear(await issuer.issue({ iss: `${issuer.url}/` }))
+  assert.deepEqual([answer.status, answer.reason], [503, 'keys_unavailable'])
+})
+
+test('a verifier and a key cache that are shared are closed by who made them', async t => {
+  const issuer = await sharedIssuer()
+  const jwksCache = new JwksCache({ issuer: issuer.url })
+  t.after(() => jwksCache.close())
+  const trust = { issuer: issuer.url, audience: issuer.audience, jwksCache }
+  const first = new TokenVerifier(trust)
+  const second = new TokenVerifier(trust)
+  const token = await issuer.issue({ sub: 'ada' })
+  await first.verify(token)
+  first.close()
+  await second.verify(token)
+  assert.equal(jwksCache.stats.refreshes, 1)
+  assert.deepEqual(Object.keys(second.stats.jwks), [issuer.url])
+  const { bear } = await guardedServer(t, { verifier: second })
+  assert.equal((await bear(token)).body['id'], 'ada')
+})
+
+test('hashTokens: a connection remembers no header either', async t => {
+  const issuer = await sharedIssuer()
+  const seen: unknown[] = []
+  const trust = { issuer: issuer.url, audience: issuer.audience, cache: { hashTokens: true } }
+  const { bear, verifier } = await guardedServer(t, trust, (req, _res, next) => {
+    seen.push(exchangeOf(req).connection.credential)
+    next()
+  })
+  const token = await issuer.issue()
+  for (let i = 0; i < 3; i++) assert.equal((await bear(token)).status, 200)
+  assert.deepEqual(seen, [undefined, undefined, undefined])
+  assert.deepEqual([verifier.stats.cache.hits, verifier.stats.signatures], [2, 1])
+})
+
+test('http/2 requests are authenticated alike', async t => {
+  const issuer = await sharedIssuer()
+  const gate = authenticate({ issuer: issuer.url, audience: issuer.audience })
+  t.after(() => gate.verifier.close())
+  const server = createHttp2Server(
+    gate.wrap((req, res) => {
+      res.end((req as GuardedRequest).user?.id)
+    }) as never
+  )
+  const port = await listen(t, server)
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  t.after(() => session.destroy())
+  const ask = (headers: Record<string, string>) =>
+    new Promise<string>((resolve, reject) => {
+      const stream = session.request({ ':path': '/', ...headers })
+      let status = 0
+      let body = ''
+      stream.on('response', head => {
+        status = head[':status'] as number
+      })
+      stream.on('data', chunk => {
+        body += chunk
+      })
+      stream.on('end', () => resolve(`${status} ${status === 200 ? body : JSON.parse(body).code}`))
+      stream.on('error', reject)
+    })
+  const token = await issuer.issue({ sub: 'ada' })
+  for (let i = 0; i < 2; i++) assert.equal(await ask({ authorization: `Bearer ${token}` }), '200 ada')
+  assert.equal(await ask({ authorization: 'Bearer junk' }), '401 invalid_token')
+  assert.equal(await ask({}), '401 authentication_required')
+})

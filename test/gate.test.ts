@@ -1,0 +1,443 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import connect from 'connect'
+import { LocalIssuer } from '../examples/local-issuer.ts'
+import {
+  AuditLogger,
+  currentExchange,
+  exchangeOf,
+  type Gate,
+  type GateOptions,
+  type GuardedRequest,
+  MemoryUsageStore,
+  ostiary,
+  type Report,
+  type RequestHandler,
+  requireHuman
+} from '../lib/index.ts'
+import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
+import { converse, listen } from './support/server.ts'
+
+const audience = 'orders-api'
+const person = { sub: 'jane', sid: 's-1', name: 'Jane Doe', email: 'jane@example.com', client_id: 'web' }
+const machine = { sub: 'cron', client_id: 'cron', gty: 'client-credentials' }
+const apiToken = { sub: 'jane', email: 'jane@example.com', token_use: 'api', client_id: 'laptop' }
+
+interface Guarded {
+  gate: Gate
+  issuer: LocalIssuer
+  folder: string
+  auditPath: string
+  reports: Report[]
+  call(path: string, token?: string, headers?: Record<string, string>): Promise<Response>
+  events(): Promise<Record<string, unknown>[]>
+}
+
+interface Setup {
+  options?: GateOptions
+  handler?: RequestHandler
+  issuer?: LocalIssuer
+}
+
+/** A gate with everything on, over a real socket. */
+async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
+  const issuer = setup.issuer ?? (await LocalIssuer.start({ audience }))
+  if (setup.issuer === undefined) t.after(() => issuer.close())
+  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
+  const auditPath = join(folder, 'audit.jsonl')
+  const reports: Report[] = []
+  const gate = ostiary({
+    auth: { issuer: issuer.url, audience },
+    rateLimit: { maxRequests: 100, windowSeconds: 60 },
+    audit: { path: auditPath },
+    usage: { sqlite: join(folder, 'usage.db') },
+    metrics: true,
+    onReport: report => reports.push(report),
+    ...setup.options
+  })
+  const handler = setup.handler ?? ((req, res) => res.end(`hello ${req.user?.id}\n`))
+  const port = await listen(t, createServer(gate.wrap(handler)))
+  t.after(async () => {
+    await gate.close()
+    await rm(folder, { recursive: true })
+  })
+  return {
+    gate,
+    issuer,
+    folder,
+    auditPath,
+    reports,
+    call: (path, token, headers = {}) =>
+      fetch(`http://127.0.0.1:${port}${path}`, {
+        headers: token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` }
+      }),
+    async events() {
+      await gate.flush()
+      return (await readFile(auditPath, 'utf8'))
+        .split('\n')
+        .filter(Boolean)
+        .map(line => JSON.parse(line))
+    }
+  }
+}
+
+async function scrape(t: TestContext, gate: Gate): Promise<string> {
+  const port = await listen(t, createServer(gate.metrics))
+  const answer = await fetch(`http://127.0.0.1:${port}/`)
+  assert.match(String(answer.headers.get('content-type')), /^text\/plain; version=0\.0\.4/)
+  return answer.text()
+}
+
+test('a request goes from socket to disk: identity, audit, usage, metrics', async t => {
+  const { gate, issuer, call, events } = await guard(t)
+  await gate.ready()
+  const answer = await call('/orders?secret=1', await issuer.issue({ ...apiToken, jti: 'token-1' }), {
+    'user-agent': 'a test'
+  })
+  assert.equal(answer.status, 200)
+  assert.equal(await answer.text(), 'hello jane\n')
+  assert.equal(answer.headers.get('x-ratelimit-remaining'), '99')
+
+  const [event, ...others] = await events()
+  assert.equal(others.length, 0)
+  const { timestamp, duration_ms, ...rest } = event
+  assert.ok(Math.abs(Date.parse(String(timestamp)) - Date.now()) < 60_000)
+  assert.equal(typeof duration_ms, 'number')
+  assert.deepEqual(Object.fromEntries(Object.entries(rest).slice(0, 9)), {
+    event_type: 'request_success',
+    user_id: 'jane',
+    client_id: 'laptop',
+    is_m2m: true,
+    path: '/orders',
+    method: 'GET',
+    status_code: 200,
+    ip_address: '127.0.0.1',
+    user_agent: 'a test'
+  })
+
+  const stats = await gate.usage?.getTokenUsageStats('jane@example.com', { tokenId: 'token-1' })
+  assert.equal(stats?.totalRequests, 1)
+  assert.deepEqual(stats?.topEndpoints, [{ endpoint: '/orders', count: 1 }])
+
+  const text = await scrape(t, gate)
+  assert.match(
+    text,
+    /http_server_request_duration_seconds_count\{[^}]*http_response_status_code="200"[^}]*\} 1/
+  )
+  assert.match(text, /^auth_tokens_validated_total 1$/m)
+  assert.match(text, /^ostiary_usage_stored_total 1$/m)
+  assert.match(text, /^ostiary_audit_events_total 1$/m)
+  assert.match(text, /^ostiary_rate_limit_decisions_total\{decision="allowed"\} 1$/m)
+  assert.match(text, new RegExp(`^ostiary_jwks_keys\\{issuer="${issuer.url}"\\} 2$`, 'm'))
+})
+
+test('only requests with an API token leave a usage row', async t => {
+  const { gate, issuer, call } = await guard(t)
+  await (await call('/', await issuer.issue(person))).text()
+  await gate.flush()
+  assert.equal((await gate.usage?.getTokenUsageStats('jane@example.com'))?.totalRequests, 0)
+})
+
+test('every refusal is answered, audited under its type, and counted', async t => {
+  const { gate, issuer, call, events } = await guard(t, {
+    options: { rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    handler: requireHuman().wrap((_req, res) => res.end('a person'))
+  })
+  const human = await issuer.issue(person)
+  const expected: [number, string, string | undefined][] = [
+    [401, 'auth_failure', undefined],
+    [401, 'auth_failure', `${human.slice(0, -4)}AAAA`],
+    [200, 'request_success', human],
+    [429, 'request_error', human],
+    [403, 'access_denied', await issuer.issue(machine)]
+  ]
+  for (const [status, , token] of expected) {
+    const answer = await call('/', token)
+    assert.equal(answer.status, status)
+    if (status < 400) continue
+    assert.equal(answer.headers.get('content-type'), 'application/problem+json')
+    assert.equal(answer.headers.get('cache-control'), 'no-store')
+    assert.equal(((await answer.json()) as { status: number }).status, status)
+    if (status === 401) assert.match(String(answer.headers.get('www-authenticate')), /^Bearer/)
+    if (status === 429) assert.equal(answer.headers.get('retry-after'), '60')
+  }
+  const logged = await events()
+  assert.deepEqual(
+    logged.map(({ event_type }) => event_type),
+    expected.map(([, type]) => type)
+  )
+  assert.ok(!JSON.stringify(logged).includes(human.slice(0, 30)))
+  const text = await scrape(t, gate)
+  assert.match(text, /_refusals_total\{[^}]*"rateLimit"[^}]*\} 1/)
+  assert.match(text, /_refusals_total\{[^}]*"requireHuman"[^}]*\} 1/)
+})
+
+test('what the handler throws is a 500, a request_exception, and told', async t => {
+  const { issuer, call, events, reports } = await guard(t, {
+    handler: async () => {
+      throw new RangeError('the secret of the database')
+    }
+  })
+  const answer = await call('/', await issuer.issue(person))
+  assert.equal(answer.status, 500)
+  assert.ok(!(await answer.text()).includes('secret'))
+  const [event] = await events()
+  assert.equal(event.event_type, 'request_exception')
+  assert.equal(event.exception_type, 'RangeError')
+  assert.deepEqual(
+    reports.map(({ what }) => what),
+    ['request_exception']
+  )
+})
+
+test('skipped paths are nobody’s business, unless they could be another path', async t => {
+  const { call, events } = await guard(t, { handler: (req, res) => res.end(exchangeOf(req).path) })
+  for (const path of ['/health', '/healthz?verbose', '/ready', '/metrics', '/static/app.js']) {
+    assert.equal((await call(path)).status, 200, path)
+  }
+  for (const path of [
+    '/health/',
+    '/static/%2e%2e/orders',
+    '/static//orders',
+    '/orders',
+    '/static/..%2forders'
+  ]) {
+    assert.equal((await call(path)).status, 401, path)
+  }
+  assert.equal((await events()).length, 5)
+})
+
+test('the gate works in Connect, and mounted twice runs once', async t => {
+  const { gate, issuer, events } = await guard(t)
+  const app = connect()
+  app.use('/api', gate)
+  app.use(gate)
+  app.use((req, res) => res.end(`${req.url} ${(req as GuardedRequest).user?.id}`))
+  const port = await listen(t, createServer(app))
+  const answer = await fetch(`http://127.0.0.1:${port}/api/orders`, {
+    headers: { authorization: `Bearer ${await issuer.issue(person)}` }
+  })
+  assert.equal(await answer.text(), '/api/orders jane')
+  assert.equal(answer.headers.get('x-ratelimit-remaining'), '99')
+  assert.deepEqual(
+    (await events()).map(({ path }) => path),
+    ['/api/orders']
+  )
+})
+
+test('an identity provider that is down at start is 503 with Retry-After, until it is back', async t => {
+  const issuer = await LocalIssuer.start({ audience })
+  t.after(() => issuer.close())
+  issuer.fault = 'down'
+  const { call, events, gate } = await guard(t, { issuer })
+  const token = await issuer.issue(person)
+  const down = await call('/', token)
+  assert.equal(down.status, 503)
+  assert.match(String(down.headers.get('retry-after')), /^[1-9]\d*$/)
+  assert.equal(down.headers.get('www-authenticate'), null)
+  issuer.fault = 'none'
+  const deadline = Date.now() + 15_000
+  let status = 503
+  while (status === 503 && Date.now() < deadline) {
+    await new Promise(resolve => setTimeout(resolve, 100))
+    status = (await call('/', token)).status
+  }
+  assert.equal(status, 200)
+  await gate.ready()
+  assert.equal((await events())[0].event_type, 'request_error')
+})
+
+test('a full disk costs no request; the loss is counted and told', {
+  skip: !existsSync('/dev/full') && 'there is no /dev/full'
+}, async t => {
+  const { gate, issuer, call, reports } = await guard(t, {
+    options: { audit: { path: '/dev/full', maxPendingBytes: 131_072 } }
+  })
+  assert.equal((await call('/', await issuer.issue(person))).status, 200)
+  await assert.rejects(gate.flush())
+  await gate.close()
+  const told = reports.map(({ what, count }) => `${what} ${count}`)
+  assert.deepEqual(told, ['audit_write 1', 'audit_lost 1'])
+})
+
+test('a locked database costs no request; rows wait and are stored when it is free', async t => {
+  const { gate, issuer, call, folder } = await guard(t)
+  const token = await issuer.issue(apiToken)
+  await call('/', token)
+  await gate.flush()
+  const other = sqliteDriver().open(join(folder, 'usage.db'))
+  other.exec('BEGIN EXCLUSIVE')
+  assert.equal((await call('/', token)).status, 200)
+  other.exec('COMMIT')
+  other.close()
+  await gate.flush()
+  assert.equal((await gate.usage?.getTokenUsageStats('jane@example.com'))?.totalRequests, 2)
+})
+
+test('close lets nobody in, keeps what it has, and is safe to call twice', async t => {
+  let release: () => void = () => {}
+  const { gate, issuer, call, auditPath } = await guard(t, {
+    handler: async (_req, res) => {
+      await new Promise<void>(resolve => {
+        release = resolve
+      })
+      res.end('late')
+    }
+  })
+  const token = await issuer.issue(person)
+  const open = call('/slow', token)
+  while (gate.collector?.getMetrics().tokensValidated === 0) await new Promise(setImmediate)
+  const closed = gate.close()
+  const refused = await call('/', token)
+  assert.equal(refused.status, 503)
+  assert.equal(refused.headers.get('connection'), 'close')
+  release()
+  assert.equal(await (await open).text(), 'late')
+  await closed
+  await gate.close()
+  const lines = (await readFile(auditPath, 'utf8'))
+    .split('\n')
+    .filter(Boolean)
+    .map(line => JSON.parse(line))
+  assert.ok(lines.some(({ path, status_code }) => path === '/slow' && status_code === 200))
+})
+
+test('close waits no longer than its grace for a request that does not end', async t => {
+  const { gate, issuer, call } = await guard(t, { options: { closeGraceMs: 20 }, handler: () => {} })
+  const open = call('/', await issuer.issue(person))
+  open.catch(() => {})
+  while (gate.collector?.getMetrics().tokensValidated === 0) await new Promise(setImmediate)
+  await gate.close()
+})
+
+test('a logger and a store of one’s own are flushed and left open', async t => {
+  const events: unknown[] = []
+  const auditLogger = new AuditLogger({ callback: event => events.push(event) })
+  const store = new MemoryUsageStore()
+  const { gate, issuer, call } = await guard(t, {
+    options: { audit: { auditLogger, excludePaths: ['/quiet'] }, usage: { store } }
+  })
+  const token = await issuer.issue(apiToken)
+  await call('/', token)
+  await call('/quiet', token)
+  await gate.close()
+  assert.equal(events.length, 1)
+  auditLogger.log({ eventType: 'still_open' })
+  assert.equal(events.length, 2)
+  assert.equal(gate.auditLogger, auditLogger)
+})
+
+test('with nothing on, it is a pipeline with an exchange', async t => {
+  const gate = ostiary({ auth: false, rateLimit: false, audit: false, usage: false, metrics: false })
+  const port = await listen(t, createServer(gate.wrap((req, res) => res.end(String(exchangeOf(req).user)))))
+  assert.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'undefined')
+  const off = await listen(t, createServer(gate.metrics))
+  assert.equal((await fetch(`http://127.0.0.1:${off}/metrics`)).status, 404)
+  await gate.ready()
+  await gate.flush()
+  await gate.close()
+})
+
+test('the client behind a trusted proxy is audited and limited', async t => {
+  const { call, events } = await guard(t, {
+    options: { auth: false, trustProxy: 1, rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    handler: (_req, res) => res.end()
+  })
+  assert.equal((await call('/', undefined, { 'x-forwarded-for': '198.51.100.7' })).status, 200)
+  assert.equal((await call('/', undefined, { 'x-forwarded-for': '198.51.100.7' })).status, 429)
+  assert.equal((await call('/', undefined, { 'x-forwarded-for': '198.51.100.8' })).status, 200)
+  assert.deepEqual(
+    (await events()).map(({ ip_address }) => ip_address),
+    ['198.51.100.7', '198.51.100.7', '198.51.100.8']
+  )
+})
+
+test('a client that leaves is audited as aborted, with no status', async t => {
+  let arrived: () => void = () => {}
+  const arrival = new Promise<void>(resolve => {
+    arrived = resolve
+  })
+  const { gate, issuer, events } = await guard(t)
+  const port = await listen(t, createServer(gate.wrap(() => arrived())))
+  const client = request({
+    port,
+    host: '127.0.0.1',
+    headers: { authorization: `Bearer ${await issuer.issue(person)}` }
+  })
+  client.on('error', () => {})
+  client.end()
+  await arrival
+  client.destroy()
+  while (gate.auditLogger?.stats.events === 0) await new Promise(setImmediate)
+  const [event] = await events()
+  assert.equal(event.status_code, 0)
+  assert.equal(event.outcome, 'aborted')
+})
+
+test('an attached server shows what Node answers itself', async t => {
+  const { gate, events } = await guard(t)
+  const server = createServer(gate.wrap((_req, res) => res.end()))
+  gate.attach(server)
+  const port = await listen(t, server)
+  assert.match(await converse(port, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  assert.match(await converse(port, 'no http at all\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  const logged = await events()
+  assert.deepEqual(
+    logged.map(({ event_type, status_code }) => [event_type, status_code]),
+    [
+      ['request_error', 400],
+      ['request_error', 400]
+    ]
+  )
+  await gate.close()
+  assert.match(await converse(port, 'no http at all\r\n\r\n'), /^HTTP\/1\.1 400 /)
+})
+
+test('the exchange is at hand anywhere below the handler, on request', async t => {
+  const { issuer, call } = await guard(t, {
+    options: { asyncContext: true },
+    handler: async (_req, res) => {
+      await new Promise(setImmediate)
+      res.end(currentExchange()?.user?.id)
+    }
+  })
+  assert.equal(await (await call('/', await issuer.issue(person))).text(), 'jane')
+})
+
+test('wrong options are named at construction, with the value', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'a-file')
+  await writeFile(file, '')
+  const auth = { issuer: 'https://login.example.com/', audience, jwks: { keys: [] } }
+  const wrong: [unknown, RegExp][] = [
+    [null, /ostiary: options must be an object, got null/],
+    [{ ratelimit: {} }, /ostiary: there is no option ratelimit/],
+    [{ auth: true }, /ostiary: auth must be an object or false, got true/],
+    [{ auth: { issuer: 'http://login.example.com/', audience } }, /issuer.*http:\/\/login\.example\.com/],
+    [{ auth: { ...auth, audience: '' } }, /audience/],
+    [{ rateLimit: { maxRequests: 0, windowSeconds: 60 } }, /maxRequests must be a positive integer, got 0/],
+    [{ rateLimit: { maxRequests: 10, windowSeconds: -1 } }, /windowSeconds.*got -1/],
+    [{ audit: { path: join(file, 'audit.jsonl') } }, /audit.*a-file/i],
+    [
+      { audit: { auditLogger: new AuditLogger({ callback: () => {} }), path: 'audit.jsonl' } },
+      /audit takes an auditLogger or options/
+    ],
+    [{ usage: { sqlite: join(file, 'usage.db') } }, /a-file/],
+    [{ usage: {} }, /one of sqlite, store and recorder/],
+    [{ metrics: 'yes' }, /ostiary: metrics must be an object, true or false, got yes/],
+    [{ skip: { exact: ['health'] } }, /start with a slash, got "health"/],
+    [{ trustProxy: -1 }, /trustProxy must be a number of hops or a list of CIDRs, got -1/],
+    [{ trustProxy: ['10.0.0.0/40'] }, /trustProxy must hold addresses or CIDRs, got "10\.0\.0\.0\/40"/],
+    [{ ipv6Prefix: 8 }, /ipv6Prefix must be an integer from 32 to 128, got 8/],
+    [{ asyncContext: 1 }, /asyncContext must be true or false, got 1/],
+    [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0, got -1/]
+  ]
+  for (const [options, message] of wrong)
+    assert.throws(() => ostiary(options as GateOptions), { message }, String(message))
+})

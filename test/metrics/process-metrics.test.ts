@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
+import { ProcessMetrics, type ProcessMetricsOptions } from '../../lib/metrics/process-metrics.ts'
+import { sampleOf, samples } from './samples.ts'
+
+function measuring(t: TestContext, options: ProcessMetricsOptions = {}) {
+  const registry = new MetricRegistry()
+  const processMetrics = new ProcessMetrics(options)
+  t.after(() => processMetrics.close())
+  registry.add(processMetrics)
+  return { processMetrics, text: () => registry.toPrometheus() }
+}
+
+/** Nothing else runs for so long. */
+function block(ms: number): void {
+  const until = performance.now() + ms
+  while (performance.now() < until);
+}
+
+/** Garbage that V8 cannot leave lying. */
+function litter(): void {
+  let kept: object[] = []
+  for (let i = 0; i < 600_000; i++) kept.push({ i })
+  kept = []
+}
+
+test('a blocked event loop shows in delay and utilization, and fades when the windows turn', async t => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { text } = measuring(t)
+  await wait(40)
+  block(120)
+  await wait(40)
+  const longest = sampleOf(text(), 'nodejs_eventloop_delay_max_seconds')!
+  assert.ok(longest > 0.09, `delay ${longest}`)
+  assert.ok(sampleOf(text(), 'nodejs_eventloop_delay_p50_seconds')! < longest)
+  assert.ok(sampleOf(text(), 'nodejs_eventloop_delay_mean_seconds')! > 0)
+  assert.ok(sampleOf(text(), 'nodejs_eventloop_utilization_ratio')! > 0)
+  t.mock.timers.tick(60_000)
+  assert.equal(
+    sampleOf(text(), 'nodejs_eventloop_delay_max_seconds'),
+    longest,
+    'a minute is not over for all of it'
+  )
+  t.mock.timers.tick(60_000)
+  assert.equal(sampleOf(text(), 'nodejs_eventloop_delay_max_seconds'), 0, 'no sample yet')
+})
+
+test('an idle loop has no delay of the length of the sampling interval', async t => {
+  const { text } = measuring(t, { resolutionMs: 400 })
+  await wait(1_000)
+  assert.ok(sampleOf(text(), 'nodejs_eventloop_delay_p50_seconds')! < 0.4)
+})
+
+test('pauses are counted by kind, and the longest is remembered', async t => {
+  const { text } = measuring(t)
+  litter()
+  await wait(20)
+  const counts = samples(text()).filter(sample => sample.name === 'v8js_gc_duration_seconds_count')
+  const kinds = counts.map(sample => sample.labels['v8js_gc_type'])
+  assert.ok(kinds.includes('minor') && !kinds.includes('_OTHER'), String(kinds))
+  const longest = sampleOf(text(), 'v8js_gc_pause_max_seconds')!
+  assert.ok(
+    longest > 0 &&
+      longest <=
+        samples(text())
+          .filter(s => s.name === 'v8js_gc_duration_seconds_sum')
+          .reduce((a, s) => a + s.value, 0)
+  )
+})
+
+test('heap, memory, CPU and uptime are those of the process', t => {
+  const { text } = measuring(t)
+  block(20)
+  const now = text()
+  const heap = samples(now).filter(sample => sample.name === 'v8js_memory_heap_used_bytes')
+  const used = heap.reduce((sum, sample) => sum + sample.value, 0)
+  assert.ok(used > 1e6 && used < sampleOf(now, 'v8js_memory_heap_limit_bytes')!)
+  assert.ok(sampleOf(now, 'process_memory_usage_bytes')! > used)
+  assert.ok(sampleOf(now, 'process_cpu_time_seconds_total', { cpu_mode: 'user' })! > 0)
+  assert.ok(Math.abs(sampleOf(now, 'process_uptime_seconds')! - process.uptime()) < 5)
+})
+
+test('close stops it, twice is once, and the process may end without it', t => {
+  const { processMetrics, text } = measuring(t)
+  processMetrics.close()
+  processMetrics.close()
+  assert.match(text(), /^process_uptime_seconds /m)
+  const url = new URL('../../lib/metrics/process-metrics.ts', import.meta.url)
+  const script = `import { ProcessMetrics } from ${JSON.stringify(fileURLToPath(url))}; new ProcessMetrics(); console.log('ends')`
+  const output = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    timeout: 30_000
+  })
+  assert.equal(output.toString(), 'ends\n')
+})
+
+test('the resolution must be whole milliseconds', () => {
+  for (const resolutionMs of [0, -1, 1.5, Number.NaN, '10']) {
+    assert.throws(
+      () => new ProcessMetrics({ resolutionMs: resolutionMs as number }),
+      new RegExp(`ProcessMetrics: resolutionMs must be a positive integer, got ${resolutionMs}`)
+    )
+  }
+})

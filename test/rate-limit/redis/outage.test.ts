@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Cluster } from 'ioredis'
+import { Reporter } from '../../../lib/http/reporter.ts'
+import {
+  LimiterUnavailableError,
+  RedisRateLimiter,
+  type RedisRateLimiterOptions
+} from '../../../lib/redis.ts'
+import { missing } from '../../support/program.ts'
+import { connectRedis, startRedis } from '../../support/redis-server.ts'
+
+describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, () => {
+  async function prepare(t: TestContext, options: Partial<RedisRateLimiterOptions> = {}) {
+    const server = await startRedis(t)
+    const reporter = new Reporter({ onReport: () => undefined })
+    const client = connectRedis(t, server)
+    const limiter = new RedisRateLimiter({
+      client,
+      maxRequests: 50,
+      windowSeconds: 60,
+      retryMs: 100,
+      timeoutMs: 400,
+      reporter,
+      ...options
+    })
+    t.after(() => limiter.close())
+    await eventually(() => limiter.consume('warm'))
+    return { server, client, limiter, reporter }
+  }
+
+  test('a server that hangs: 503 in time, nothing sent twice, on again by itself', async t => {
+    let now = 0
+    const { server, client, limiter, reporter } = await prepare(t, { clock: () => now })
+    const remaining = await eventually(() => limiter.getRemaining('k'))
+    const { timeouts, rejected, outages } = limiter.stats
+    const reported = reporter.counts.get('rate_limit_store') ?? 0
+    server.pause()
+    const unavailable = (error: unknown) =>
+      error instanceof LimiterUnavailableError &&
+      error.retryAfterMs > 0 &&
+      error.code === 'ERR_LIMITER_UNAVAILABLE'
+    for (let i = 0; i < 3; i++) await assert.rejects(limiter.consume('k'), unavailable)
+    assert.equal(limiter.stats.open, true)
+    const { sent } = limiter.stats
+    await assert.rejects(limiter.consume('k'), unavailable)
+    assert.equal(limiter.stats.sent, sent, 'an open circuit sends nothing')
+    assert.equal(limiter.stats.rejected, rejected + 1)
+    assert.equal(limiter.stats.timeouts, timeouts + 3)
+    assert.equal(limiter.stats.outages, outages + 4)
+    assert.equal(reporter.counts.get('rate_limit_store'), reported + 3)
+    now += 100
+    await assert.rejects(limiter.consume('k'), unavailable)
+    assert.equal(limiter.stats.sent, sent + 1, 'one command asks whether it is back')
+    server.resume()
+    now += 100
+    const decision = await eventually(() => limiter.consume('k'))
+    assert.equal(decision.decidedBy, 'redis')
+    assert.equal(limiter.stats.open, false)
+    // The server may have run each command that was sent, once.
+    const after = await limiter.getRemaining('k')
+    assert.ok(after >= remaining - (limiter.stats.sent - sent) - 3, `${after} of ${remaining}`)
+    assert.equal(await client.ping(), 'PONG')
+  })
+
+  test('a server that is killed and started again', async t => {
+    const { server, limiter } = await prepare(t)
+    assert.equal((await limiter.consume('k')).remaining, 49)
+    await server.kill()
+    for (let i = 0; i < 5; i++)
+      await assert.rejects(limiter.consume('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
+    await assert.rejects(limiter.peek('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
+    await assert.rejects(limiter.reset('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
+    await assert.rejects(limiter.clearAll(), { code: 'ERR_LIMITER_UNAVAILABLE' })
+    await server.start()
+    const decision = await eventually(() => limiter.consume('k'))
+    assert.equal(decision.remaining, 49, 'this server keeps nothing over a restart')
+  })
+
+  test('killed with commands under way: each is decided, none is sent again', async t => {
+    const { server, limiter, client } = await prepare(t, { maxRequests: 1_000 })
+    server.pause()
+    const decisions = Promise.allSettled(Array.from({ length: 100 }, () => limiter.consume('k')))
+    await server.kill()
+    assert.ok((await decisions).every(({ status }) => status === 'rejected'))
+    await server.start()
+    await eventually(() => limiter.consume('other'))
+    assert.equal(await client.exists('ostiary:1000/60s:window:{k}'), 0)
+  })
+
+  test("onOutage 'open' admits and says so", async t => {
+    const { server, limiter } = await prepare(t, { onOutage: 'open', maxRequests: 1 })
+    await server.kill()
+    for (let i = 0; i < 5; i++) {
+      const decision = await limiter.consume('k')
+      assert.equal(decision.allowed, true)
+      assert.equal(decision.decidedBy, 'outage')
+      assert.equal((await limiter.peek('k')).decidedBy, 'outage')
+    }
+    const reservation = await limiter.reserve('k')
+    await reservation.refund()
+    await server.start()
+    await eventually(async () => assert.equal((await limiter.consume('k')).decidedBy, 'redis'))
+    assert.equal((await limiter.consume('k')).allowed, false)
+  })
+
+  test("onOutage 'local' limits in this process", async t => {
+    const { server, limiter } = await prepare(t, { onOutage: 'local', maxRequests: 3 })
+    await server.kill()
+    const reservation = await limiter.reserve('k')
+    assert.equal(reservation.decision.decidedBy, 'outage')
+    await reservation.refund()
+    const allowed: boolean[] = []
+    for (let i = 0; i < 5; i++) allowed.push(await limiter.isAllowed('k'))
+    assert.deepEqual(allowed, [true, true, true, false, false])
+    assert.equal(await limiter.getRemaining('k'), 0)
+    assert.ok((await limiter.peek('k')).retryAfterMs! > 0)
+    await assert.rejects(limiter.consume('k', -1), /cost must be/)
+    await server.start()
+    await eventually(async () => assert.equal((await limiter.consume('k')).decidedBy, 'redis'))
+  })
+
+  test('a limiter made while Redis is down works once it is up', async t => {
+    const server = await startRedis(t)
+    await server.kill()
+    const client = connectRedis(t, server)
+    const reporter = new Reporter({ onReport: () => undefined })
+    const limiter = new RedisRateLimiter({ client, maxRequests: 5, windowSeconds: 60, retryMs: 20, reporter })
+    t.after(() => limiter.close())
+    await assert.rejects(limiter.consume('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
+    await server.start()
+    await eventually(() => limiter.consume('k'))
+  })
+
+  test('errors of the server are an outage', async t => {
+    const { client, limiter, reporter } = await prepare(t, { timeoutMs: 5_000 })
+    await client.lpush('ostiary:50/60s:window:{k}', 'of another type')
+    await assert.rejects(limiter.consume('k'), (error: Error) => /WRONGTYPE/.test(error.message))
+    assert.equal(limiter.stats.failures, 1)
+    assert.equal(reporter.counts.get('rate_limit_store'), 1)
+    assert.equal(await limiter.isAllowed('other'), true)
+  })
+
+  test('keys of one identifier are in one slot of a cluster', async t => {
+    const server = await startRedis(t, '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
+    const admin = connectRedis(t, server)
+    await admin.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16383)
+    await eventually(async () =>
+      assert.match((await admin.call('CLUSTER', 'INFO')) as string, /cluster_state:ok/)
+    )
+    const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }])
+    cluster.on('error', () => undefined)
+    t.after(() => cluster.disconnect())
+    const options = { client: cluster, maxRequests: 5, windowSeconds: 60, timeoutMs: 2_000 }
+    const limiter = new RedisRateLimiter({ ...options, lease: 2 })
+    t.after(() => limiter.close())
+    for (const key of ['a', '}', 'x{y}z', '']) {
+      const decisions = []
+      for (let i = 0; i < 6; i++) decisions.push((await limiter.consume(key)).allowed)
+      assert.deepEqual(decisions, [true, true, true, true, true, false], key)
+    }
+    await limiter.clearAll()
+    assert.equal(await limiter.getRemaining('a'), 5)
+  })
+})
+
+/** The answer, once there is one. */
+async function eventually<T>(ask: () => Promise<T>): Promise<T> {
+  const end = performance.now() + 20_000
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (performance.now() > end) throw error
+      await sleep(20)
+    }
+  }
+}

@@ -1,0 +1,329 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
+import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
+import { now, record, storeContract } from './store-contract.ts'
+
+const drivers: SqliteDriverName[] = ['libsql']
+if (sqliteDriver().name === 'node:sqlite') drivers.push('node:sqlite')
+
+const noShell = existsSync('/bin/bash') ? false : 'there is no bash'
+
+function moduleUrl(name: string): string {
+  return JSON.stringify(pathToFileURL(join(import.meta.dirname, `../../lib/usage/${name}.ts`)).href)
+}
+
+function folder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'ostiary-usage-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+function databaseAt(t: TestContext, path: string, driver?: SqliteDriverName): SqliteDatabase {
+  const database = sqliteDriver(driver).open(path)
+  t.after(() => database.close())
+  return database
+}
+
+for (const driver of drivers) {
+  const open = (t: TestContext, path = join(folder(t), 'usage.db')): SqliteUsageStore => {
+    const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 20, clock: () => now })
+    t.after(() => store.close())
+    return store
+  }
+
+  storeContract(driver, open)
+
+  test(`${driver}: a private file in WAL mode, and one clean file after closing`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    assert.equal(store.driver, driver)
+    await store.append([record()])
+    for (const file of [path, `${path}-wal`]) assert.equal(statSync(file).mode & 0o777, 0o600)
+    const { journal_mode } = databaseAt(t, path, driver).prepare('PRAGMA journal_mode').all()[0] as {
+      journal_mode: string
+    }
+    assert.equal(journal_mode, 'wal')
+  })
+
+  test(`${driver}: the row has the fields, under their snake_case names`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    await store.append([
+      record({
+        statusCode: 401,
+        blocked: true,
+        blockReason: 'revoked_or_expired',
+        responseTimeMs: 1.25,
+        userAgent: null
+      })
+    ])
+    const row = databaseAt(t, path, driver).prepare('SELECT * FROM token_usage').all()[0] as Record<
+      string,
+      unknown
+    >
+    assert.deepEqual(
+      { ...row },
+      {
+        id: 1,
+        token_jti: 'jti-1',
+        user_email: 'ann@example.com',
+        timestamp: now - 1_000,
+        endpoint: '/orders',
+        method: 'GET',
+        ip_address: '192.0.2.1',
+        user_agent: null,
+        status_code: 401,
+        response_time_ms: 1.25,
+        blocked: 1,
+        block_reason: 'revoked_or_expired'
+      }
+    )
+  })
+
+  test(`${driver}: statistics look up the user's rows in the index`, async t => {
+    const path = join(folder(t), 'usage.db')
+    open(t, path)
+    const plan = databaseAt(t, path, driver)
+      .prepare('EXPLAIN QUERY PLAN SELECT count(*) FROM token_usage WHERE user_email = ? AND timestamp >= ?')
+      .all('a', 0) as { detail: string }[]
+    assert.match(plan[0].detail, /SEARCH .* INDEX token_usage_by_user \(user_email=\? AND timestamp>\?\)/)
+  })
+
+  test(`${driver}: more questions at once than it queues are refused, not hoarded`, async t => {
+    const store = open(t)
+    const asked = await Promise.allSettled(
+      Array.from({ length: 103 }, () => store.stats({ userEmail: 'ann@example.com' }))
+    )
+    assert.equal(asked.filter(({ status }) => status === 'fulfilled').length, 100)
+    assert.match(
+      String((asked[102] as PromiseRejectedResult).reason),
+      /100 statistics are being worked on; ask again later/
+    )
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 0)
+  })
+
+  test(`${driver}: what was stored is there when the file is opened again`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const first = open(t, path)
+    await first.append([record(), record()])
+    await first.close()
+    assert.equal(existsSync(`${path}-wal`), false)
+    const second = open(t, path)
+    await second.append([record()])
+    assert.equal((await second.stats({ userEmail: 'ann@example.com' })).totalRequests, 3)
+  })
+
+  test(`${driver}: a locked database rejects the batch, stores none of it, and takes it later`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    await store.append([record()])
+    const other = databaseAt(t, path, driver)
+    other.exec('BEGIN IMMEDIATE')
+    await assert.rejects(store.append([record(), record()]), { message: 'database is locked', sqliteCode: 5 })
+    // Readers go on.
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+    other.exec('COMMIT')
+    await store.append([record(), record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 3)
+  })
+
+  test(`${driver}: a database that is locked at the start is used when the lock is gone`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const other = databaseAt(t, path, driver)
+    other.exec('BEGIN EXCLUSIVE')
+    const store = open(t, path)
+    await assert.rejects(store.append([record()]), /locked/)
+    other.exec('COMMIT')
+    await store.append([record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+  })
+
+  test(`${driver}: a file that went away before the first batch is made again`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    rmSync(path)
+    await assert.rejects(store.append([record()]), /no such table/)
+    await store.append([record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+  })
+
+  test(`${driver}: a batch with a record that does not fit is stored not at all`, async t => {
+    const store = open(t)
+    await assert.rejects(
+      store.append([record(), record({ endpoint: null as never })]),
+      /NOT NULL constraint failed/
+    )
+    await store.append([record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+  })
+
+  test(`${driver}: when the disk takes no more, batches are rejected whole`, { skip: noShell }, t => {
+    const path = join(folder(t), 'usage.db')
+    const program = `
+      import { SqliteUsageStore } from ${moduleUrl('sqlite-usage-store')}
+      const store = new SqliteUsageStore({ path: ${JSON.stringify(path)}, driver: '${driver}' })
+      const batch = ${JSON.stringify(Array.from({ length: 100 }, () => record()))}
+      for (const one of batch) one.timestamp = new Date(one.timestamp)
+      let stored = 0
+      try {
+        for (; stored < 10_000; stored += batch.length) await store.append(batch)
+      } catch (error) {
+        console.log(JSON.stringify({ stored, message: error.message }))
+      }
+      process.reallyExit(0)`
+    // A file size limit is the full disk that needs no privilege; the signal that comes with it is ignored.
+    const { stdout, stderr } = spawnSync(
+      'bash',
+      [
+        '-c',
+        `trap '' XFSZ; ulimit -f 200; exec "$0" --import tsx --input-type=module --eval "$1"`,
+        process.execPath,
+        program
+      ],
+      { encoding: 'utf8' }
+    )
+    assert.match(stdout, /^\{/, stderr)
+    const { stored, message } = JSON.parse(stdout) as { stored: number; message: string }
+    assert.match(message, /disk/)
+    assert.ok(stored > 0 && stored < 10_000)
+    const [{ count }] = databaseAt(t, path, driver)
+      .prepare('SELECT count(*) AS count FROM token_usage')
+      .all() as {
+      count: number
+    }[]
+    assert.equal(count, stored)
+  })
+
+  test(`${driver}: several writers share one file`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const stores = Array.from({ length: 3 }, () => {
+      const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 10_000, clock: () => now })
+      t.after(() => store.close())
+      return store
+    })
+    await Promise.all(
+      stores.flatMap(store =>
+        Array.from({ length: 10 }, () => store.append(Array.from({ length: 50 }, () => record())))
+      )
+    )
+    assert.equal((await stores[0].stats({ userEmail: 'ann@example.com' })).totalRequests, 1_500)
+  })
+
+  test(`${driver}: close while writing keeps every batch that was taken`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    const writing = Array.from({ length: 20 }, () =>
+      store.append(Array.from({ length: 100 }, () => record()))
+    )
+    const asking = store.stats({ userEmail: 'ann@example.com' })
+    await store.close()
+    await Promise.all([...writing, asking])
+    await assert.rejects(store.append([record()]), /append after close/)
+    await assert.rejects(store.stats({ userEmail: 'a' }), /stats after close/)
+    const again = open(t, path)
+    assert.equal((await again.stats({ userEmail: 'ann@example.com' })).totalRequests, 2_000)
+  })
+
+  test(`${driver}: appendSync stores after what is under way`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    const writing = store.append(Array.from({ length: 2_000 }, () => record()))
+    store.appendSync([record()])
+    const { count } = databaseAt(t, path, driver)
+      .prepare('SELECT count(*) AS count FROM token_usage')
+      .all()[0] as { count: number }
+    assert.equal(count, 2_001)
+    await writing
+  })
+
+  const unusable: [string, (dir: string) => string, RegExp][] = [
+    ['a folder that does not exist', dir => join(dir, 'no', 'usage.db'), /ENOENT/],
+    ['a folder', dir => dir, /EISDIR/],
+    ['a read-only folder', dir => readOnly(dir, join(dir, 'usage.db')), /EACCES/],
+    ['a read-only file', dir => readOnly(written(join(dir, 'usage.db'), '')), /EACCES/],
+    [
+      'a file that is no database',
+      dir => written(join(dir, 'usage.db'), 'no database '.repeat(500)),
+      /file is not a database/
+    ],
+    ["another program's database", foreign, /belongs to another program/],
+    ['a later schema', later, /schema version 9, and this version of ostiary knows 1/]
+  ]
+
+  function readOnly(path: string, answer = path): string {
+    chmodSync(path, 0o555)
+    return answer
+  }
+
+  function written(path: string, text: string): string {
+    writeFileSync(path, text)
+    return path
+  }
+
+  function foreign(dir: string): string {
+    const path = join(dir, 'usage.db')
+    const database = sqliteDriver(driver).open(path)
+    database.exec('CREATE TABLE theirs (a)')
+    database.close()
+    return path
+  }
+
+  function later(dir: string): string {
+    const path = join(dir, 'usage.db')
+    const database = sqliteDriver(driver).open(path)
+    database.exec('PRAGMA application_id = 0x4f737469; PRAGMA user_version = 9')
+    database.close()
+    return path
+  }
+
+  for (const [what, pathIn, cause] of unusable) {
+    test(`${driver}: ${what} is a clear error at construction`, t => {
+      const dir = folder(t)
+      chmodSync(dir, 0o755)
+      const path = pathIn(dir)
+      const before = existsSync(path) && statSync(path).isFile() ? readFileSync(path) : undefined
+      assert.throws(
+        () => unprivileged(/EACCES/.test(cause.source), () => new SqliteUsageStore({ path, driver })),
+        (error: Error) => {
+          assert.ok(
+            error.message.startsWith(`SqliteUsageStore: path ${JSON.stringify(path)} cannot be used: `)
+          )
+          assert.match(error.message, cause)
+          return true
+        }
+      )
+      if (before !== undefined) assert.deepEqual(readFileSync(path), before)
+    })
+  }
+}
+
+/** Runs as nobody when the tests run as root, who may write anywhere. */
+function unprivileged<T>(wanted: boolean, run: () => T): T {
+  const privileged = wanted && process.geteuid?.() === 0
+  if (privileged) process.seteuid?.(65_534)
+  try {
+    return run()
+  } finally {
+    if (privileged) process.seteuid?.(0)
+  }
+}
+
+const wrong: [Record<string, unknown>, RegExp][] = [
+  [{}, /SqliteUsageStore: path must name a file, got undefined/],
+  [{ path: '' }, /SqliteUsageStore: path must name a file, got ""/],
+  [{ path: ':memory:' }, /SqliteUsageStore: path must name a file, got ":memory:"/],
+  [{ path: 'x', driver: 'mysql' }, /SqliteUsageStore: driver must be 'node:sqlite' or 'libsql', got "mysql"/],
+  [{ path: 'x', busyTimeoutMs: -1 }, /SqliteUsageStore: busyTimeoutMs must be a non-negative integer, got -1/]
+]
+
+for (const [options, message] of wrong) {
+  test(`refuses the options ${JSON.stringify(options)}`, () => {
+    assert.throws(() => new SqliteUsageStore(options as never), message)
+  })
+}
