@@ -8,6 +8,8 @@ import { freezeClaims } from './frozen-claims.ts'
 import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
+import { issuersWord, noKeys, type OpaqueTokenOptions, opaqueTokensOf } from './opaque-sources.ts'
+import type { OpaqueTokens } from './opaque-tokens.ts'
 import { ProvenToken } from './proven-token.ts'
 import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
@@ -25,7 +27,7 @@ import {
 export type TrustedIssuerOptions = IssuerOptions & IdentityOptions
 
 /** Options that hold for all issuers. */
-export interface TokenVerifierSettings {
+export interface TokenVerifierSettings extends OpaqueTokenOptions {
   /** Longer tokens are refused unread. Default 8192. */
   maxTokenBytes?: number
   /** The verified-token cache. */
@@ -43,7 +45,13 @@ export interface TokenVerifierSettings {
 
 /** One issuer's options side by side with the settings, or several in `issuers`. */
 export type TokenVerifierOptions = TokenVerifierSettings &
-  (TrustedIssuerOptions | { issuers: readonly TrustedIssuerOptions[] })
+  (TrustedIssuerOptions | { issuers: readonly TrustedIssuerOptions[] } | OpaqueOnly)
+
+/** No JWTs at all. */
+interface OpaqueOnly {
+  issuer?: never
+  issuers?: never
+}
 
 export interface TokenVerifierStats {
   /** The verified-token cache. */
@@ -71,12 +79,15 @@ interface Trusted {
 export class TokenVerifier {
   readonly cache: VerifiedTokenCache
   readonly clock: Clock
+  /** `cnf` members that are checked after verification. */
+  readonly confirmations: readonly string[]
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
   readonly #refused: RefusedTokens
+  readonly #opaque: readonly OpaqueTokens[]
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
   #joined = 0
@@ -87,11 +98,14 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
+    const hasIssuers = listed.length > 0
+    this.#opaque = opaqueTokensOf(options, { clock, reporter, fetch, confirmations, hasIssuers })
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
@@ -101,7 +115,7 @@ export class TokenVerifier {
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
+      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
     }
   }
 
@@ -158,7 +172,7 @@ export class TokenVerifier {
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const { keys } of this.#issuers) keys.close()
+    for (const issuer of this.#issuers) issuer.close()
   }
 
   get stats(): TokenVerifierStats {
@@ -182,6 +196,7 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
+    for (const source of this.#opaque) if (source.takes(text)) return this.#ask(source, text)
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
@@ -261,6 +276,37 @@ export class TokenVerifier {
     return this.#unlessRevoked(token)
   }
 
+  #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
+    const underway = this.#flights.get(text)
+    if (underway !== undefined) {
+      this.#joined++
+      return underway
+    }
+    const flight = source
+      .resolve(text)
+      .then(answer => this.#admitOpaque(text, answer))
+      .finally(() => this.#flights.delete(text))
+    this.#flights.set(text, flight)
+    return flight
+  }
+
+  #admitOpaque(text: string, token: Verdict): Verdict {
+    const now = this.clock.monotonic()
+    if (token instanceof Refusal) {
+      if (token.error === 'invalid_token') this.#refused.add(text, token, [], now)
+      return token
+    }
+    const proof = {
+      token,
+      verifiedBy: issuersWord,
+      keys: noKeys,
+      notBefore: (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000,
+      expiresAt: token.expiresAt * 1000
+    }
+    this.cache.add(text, proof, this.clock.now(), now)
+    return this.#unlessRevoked(token)
+  }
+
   #unlessRevoked(token: VerifiedToken): Verdict {
     if (this.#revocations === undefined) return token
     const state = this.#revocations.check(token)
@@ -285,10 +331,15 @@ function checkRevocations(list: RevocationList | undefined): RevocationList | un
 }
 
 function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
-  if (!('issuers' in options)) return [options]
-  if ('issuer' in options) throw new TypeError('authenticate: issuer and issuers exclude each other')
-  if (!Array.isArray(options.issuers) || options.issuers.length === 0) {
+  const { issuers, issuer, apiKeys, introspection } = options as Partial<TrustedIssuerOptions> &
+    TokenVerifierSettings & { issuers?: readonly TrustedIssuerOptions[] }
+  if (issuers === undefined) {
+    const opaqueOnly = issuer === undefined && (apiKeys !== undefined || introspection !== undefined)
+    return opaqueOnly ? [] : [options as TrustedIssuerOptions]
+  }
+  if (issuer !== undefined) throw new TypeError('authenticate: issuer and issuers exclude each other')
+  if (!Array.isArray(issuers) || issuers.length === 0) {
     throw new TypeError('authenticate: issuers must be a list of at least one issuer')
   }
-  return options.issuers
+  return issuers
 }

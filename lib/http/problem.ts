@@ -2,6 +2,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Exchange } from './exchange.ts'
 import { lingerBytes, lingerMs } from './linger.ts'
+import { type Http2Stream, streamOf } from './outcome.ts'
 
 /** A problem detail (RFC 9457, section 3.1). Members go to the client as they are: nothing secret, nothing from the request. */
 export interface Problem {
@@ -54,12 +55,14 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
     if (!res.writableEnded) res.destroy()
     return
   }
-  if (isGone(exchange)) return
+  const stream = streamOf(req)
+  // A write to an http/2 stream that was reset throws.
+  if (stream === undefined ? res.destroyed : stream.closed || stream.destroyed) return
   for (const name of res.getHeaderNames()) if (ofTheBody.has(name)) res.removeHeader(name)
   const body = bodyOf(problem)
   const headers = headersOf(problem, body)
-  if (req.httpVersionMajor > 1) {
-    answerOnStream(res, problem.status, headers, body)
+  if (stream !== undefined) {
+    answerOnStream(res, stream, problem.status, headers, body)
   } else if (bodyStillArrives(req)) {
     headers['Connection'] = 'close'
     res.writeHead(problem.status, headers)
@@ -103,12 +106,6 @@ function headersOf(problem: Problem, body: string): Record<string, string | numb
   }
 }
 
-function isGone({ res }: Exchange): boolean {
-  const stream = (res as { stream?: { closed: boolean; destroyed: boolean } }).stream
-  // A write to an http/2 stream that was reset throws.
-  return stream === undefined ? res.destroyed : stream.closed || stream.destroyed
-}
-
 function bodyStillArrives(req: IncomingMessage): boolean {
   if (req.complete) return false
   return (
@@ -144,11 +141,11 @@ function drain(req: IncomingMessage, res: ServerResponse): void {
 /** RFC 9113, section 8.1: a server that needs no more of the request resets its stream with NO_ERROR after the answer. */
 function answerOnStream(
   res: ServerResponse,
+  stream: Http2Stream,
   status: number,
   headers: Record<string, string | number>,
   body: string
 ): void {
-  const { stream } = res as unknown as { stream: { close(code: number): void; readableEnded: boolean } }
   res.once('finish', () => {
     if (!stream.readableEnded) stream.close(0)
   })

@@ -152,11 +152,12 @@ describe('SharedRateLimiter', () => {
     const admitted: number[] = []
     for (let now = 0; now < 5_000; now += 7) {
       if (limiter.consume('a', 1, now).allowed) admitted.push(now)
-      for (let i = 0; i < 10; i++) limiter.consume(`b${i}`, 1, now)
+      for (let i = 0; i < 60; i++) limiter.consume(`b${i}`, 1, now)
       assert.ok(admitted.filter(at => at > now - 1_000).length <= 100)
     }
     assert.ok(limiter.stats.pressed > 0)
-    assert.ok(admitted.length > 100)
+    assert.ok(admitted.length > 10)
+    assert.ok(limiter.stats.overflowed > 0)
   })
 
   test('methods beside consume', () => {
@@ -304,7 +305,7 @@ describe('SharedRateLimiter', () => {
   test('threads that are terminated at any moment', async t => {
     const limiter = new SharedRateLimiter({ maxRequests: 20, windowSeconds: 0.005, maxKeys: 50 })
     const keys = Array.from({ length: 80 }, (_, i) => `key ${i}`)
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       const start = new SharedArrayBuffer(4)
       const worker = startWorker(t, { handle: limiter.handle, start, kind: 'time', keys, times: [60_000] })
       limiter.watch(worker)

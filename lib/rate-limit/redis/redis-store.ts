@@ -43,6 +43,7 @@ export class RedisStore {
   readonly #reporter: Reporter
   readonly #clock: () => number
   readonly #waiting = new Set<Call>()
+  readonly #siblings: Set<Redis | Cluster>
   #failuresInARow = 0
   #retryAt = 0
   #sent = 0
@@ -59,7 +60,7 @@ export class RedisStore {
     this.client.on('error', error => this.#reporter.report('rate_limit_store', error))
     this.client.on('ready', () => this.#onReady())
     this.client.on('close', () => this.#onClose())
-    options.client.once('end', () => this.client.disconnect())
+    this.#siblings = connectionsOf(options.client).add(this.client)
   }
 
   get stats(): RedisStoreStats {
@@ -122,6 +123,7 @@ export class RedisStore {
       clearTimeout(timer)
     }
     this.client.disconnect()
+    this.#siblings.delete(this.client)
   }
 
   async #inTime<T>(answer: Promise<T>): Promise<T> {
@@ -240,6 +242,22 @@ function unavailable(message: string, retryAfterMs: number, cause?: Error): Limi
     retryAfterMs,
     cause === undefined ? undefined : { cause }
   )
+}
+
+/** The connections that end with a client; it gets one listener for all of them. */
+const connections = new WeakMap<Redis | Cluster, Set<Redis | Cluster>>()
+
+function connectionsOf(client: Redis | Cluster): Set<Redis | Cluster> {
+  let known = connections.get(client)
+  if (known === undefined) {
+    const all = new Set<Redis | Cluster>()
+    client.once('end', () => {
+      for (const connection of all) connection.disconnect()
+    })
+    connections.set(client, all)
+    known = all
+  }
+  return known
 }
 
 /** @param silenceMs a connection on which commands are open and nothing arrives for so long is given up */
