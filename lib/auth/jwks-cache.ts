@@ -75,9 +75,6 @@ const maxBackoffMs = 60_000
  */
 export class JwksCache implements KeySource {
   usableUntil = 0
-  /** Told after a refresh that withdrew keys. */
-  onWithdrawn: (() => void) | undefined = undefined
-
   readonly #source: string
   readonly #issuer: string | undefined
   readonly #policy: FetchPolicy
@@ -92,6 +89,7 @@ export class JwksCache implements KeySource {
   readonly #maxStaleMs: number
   readonly #unknown: UnknownKeys
   readonly #stop = new AbortController()
+  readonly #withdrawalListeners: (() => void)[] = []
 
   #uri: string | undefined
   #set: KeySet | undefined = undefined
@@ -167,6 +165,11 @@ export class JwksCache implements KeySource {
     if (this.#flight !== undefined || this.#consecutiveFailures > 0) return
     const earliest = this.#refreshedAt + this.#usageGapMs
     if (earliest < this.#dueAt) this.#arm(Math.max(0, earliest - this.#clock.monotonic()))
+  }
+
+  /** Runs `listener` after every refresh that withdrew keys. */
+  onWithdrawal(listener: () => void): void {
+    this.#withdrawalListeners.push(listener)
   }
 
   /** Keys are at hand. @throws Error when the load fails, and says why; it goes on trying all the same */
@@ -277,7 +280,8 @@ export class JwksCache implements KeySource {
     this.#refreshedAt = this.#clock.monotonic() - ageMs
     this.#refreshedWallAt = this.#clock.now() - ageMs
     this.usableUntil = this.#refreshedAt + this.#maxStaleMs
-    if (withdrawn.length > 0) this.onWithdrawn?.()
+    if (withdrawn.length === 0) return
+    for (const listener of this.#withdrawalListeners) listener()
   }
 
   #arm(delayMs: number): void {

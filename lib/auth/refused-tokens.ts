@@ -48,8 +48,4 @@ export class RefusedTokens {
   add(text: string, refusal: Refusal, tried: readonly VerificationKey[], now: number): void {
     this.#map.add(new RefusedToken(this.#map as TokenMap<never>, text, refusal, tried, now + memoryMs))
   }
-
-  get size(): number {
-    return this.#map.size
-  }
 }

@@ -222,13 +222,13 @@ export class Exchange {
     this.#settle(outcomeOf(this, finished))
   }
 
-  /** @internal Ends the exchange of an upgrade: its socket answered with `statusCode` and speaks another protocol now. */
-  handOver(statusCode: number): void {
+  /** @internal Ends the exchange with a status that went out on the bare socket. The response has no part in it. */
+  handOver(statusCode: number, outcome: 'completed' | 'aborted'): void {
     if (this.outcome !== 'pending') return
     this.statusCode = statusCode
     this.headAt = performance.now()
     this.endedAt = this.headAt
-    this.#settle('completed')
+    this.#settle(outcome)
   }
 
   #settle(outcome: Outcome): void {
@@ -270,12 +270,17 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, context?
   return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
 }
 
+/** The exchange of a request, if Ostiary has seen it. */
+export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
+  return (req as Bearing)[kExchange]
+}
+
 /**
  * The exchange of a request that an Ostiary middleware has seen.
  * @throws Error when none has
  */
 export function exchangeOf(req: IncomingMessage): Exchange {
-  const exchange = (req as Bearing)[kExchange]
+  const exchange = knownExchangeOf(req)
   if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
   return exchange
 }

@@ -33,7 +33,7 @@ export interface MetricsEndpointOptions {
  * one is being answered get the same answer.
  *
  * @example
- * const scrape = metricsEndpoint({ registry, auth: { allow: req => req.headers.authorization === secret } })
+ * const scrape = metricsEndpoint({ registry, auth: [authenticate(options), requireScopes('metrics:read')] })
  * createServer((req, res) => (req.url === '/metrics' ? scrape(req, res) : app(req, res)))
  *
  * @throws TypeError when an option is not what it must be

@@ -23,7 +23,16 @@ const ends = ['completed', 'aborted', 'failed']
 /** Method and scheme alone, as in-flight requests are counted. */
 export const originCount: number = methods.length * 2
 
-export function originOf({ req }: Exchange): number {
+const kOrigin = Symbol('ostiary.origin')
+type Bearing = Exchange & { [kOrigin]?: number }
+
+/** As it was when this was first asked: `req.method` may be overridden on the way. */
+export function originOf(exchange: Bearing): number {
+  exchange[kOrigin] ??= readOrigin(exchange)
+  return exchange[kOrigin]
+}
+
+function readOrigin({ req }: Exchange): number {
   const method = methodIndexes.get(req.method as string) ?? 0
   const encrypted =
     req.httpVersionMajor < 2

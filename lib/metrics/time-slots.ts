@@ -24,6 +24,8 @@ export class TimeSlots<Slot> {
   readonly #clear: (slot: Slot) => void
   #current: Slot
   #currentNumber = -Infinity
+  /** When the current slot ends. */
+  #until = -Infinity
 
   constructor({ slotMs, slots, make, clear }: TimeSlotsOptions<Slot>) {
     this.#slotMs = slotMs
@@ -36,8 +38,7 @@ export class TimeSlots<Slot> {
 
   /** The slot of this moment, cleared when it is a new one. Time that steps back stays in the latest slot. */
   at(nowMs: number): Slot {
-    const number = Math.floor(nowMs / this.#slotMs)
-    if (number > this.#currentNumber) this.#turn(number)
+    if (nowMs >= this.#until) this.#turn(Math.floor(nowMs / this.#slotMs))
     return this.#current
   }
 
@@ -52,6 +53,7 @@ export class TimeSlots<Slot> {
   clear(): void {
     this.#numbers.fill(-Infinity)
     this.#currentNumber = -Infinity
+    this.#until = -Infinity
   }
 
   #turn(number: number): void {
@@ -65,5 +67,6 @@ export class TimeSlots<Slot> {
     this.#numbers[place] = number
     this.#currentNumber = number
     this.#current = slot
+    this.#until = (number + 1) * this.#slotMs
   }
 }

@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { exchangeOf, type Identity } from '../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
+import { Histogram } from '../../lib/metrics/histogram.ts'
 import { type MetricsOptions, metrics } from '../../lib/metrics/http-metrics.ts'
 import type { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
 import { converse, listen } from '../support/server.ts'
@@ -143,6 +144,21 @@ test('time to first byte ends with the head, the duration with the body', async 
   assert.ok(sampleOf(text(), `${duration}_sum`)! >= sampleOf(text(), `${firstByte}_sum`)! + 0.025)
 })
 
+test('the histograms behind the percentiles can be encoded and merged', async t => {
+  const { get, measured } = await serve(t, {})
+  for (let i = 0; i < 5; i++) await get()
+  await until(() => measured.getMetrics().duration.count === 5)
+  const merged = new Histogram()
+  for (const histogram of Object.values(measured.histograms)) {
+    assert.equal(histogram.count, 5)
+    merged.add(Histogram.decode(histogram.encode()))
+  }
+  assert.equal(merged.count, 10)
+  const { p50Ms, maxMs } = measured.getMetrics().duration
+  const p50 = measured.histograms.http_request_duration_us.percentile(50) / 1000
+  assert.equal(p50Ms, Math.min(p50, maxMs))
+})
+
 test('a client that leaves is in flight, then aborted: without a status when it got no head', async t => {
   const { port, text, measured } = await serve(t, {}, (req, res) => {
     if (req.url === '/head') res.write('some')
@@ -266,7 +282,7 @@ test('windows follow the clock that is given', async t => {
   assert.equal(measured.getMetrics('hour').duration.count, 1)
   const percentile = (window: string) =>
     sampleOf(text(), 'ostiary_request_duration_percentile_seconds', { window, percentile: '99' })
-  assert.equal(percentile('minute'), 0)
+  assert.equal(percentile('minute'), undefined)
   assert.deepEqual(measured.getMetrics('hour').statuses, { none: 0, '2xx': 1, '3xx': 0, '4xx': 0, '5xx': 0 })
   assert.equal(measured.getMetrics('minute').statuses['2xx'], 0)
   assert.throws(() => measured.getMetrics('day' as never), /window must be total, minute or hour, got day/)
@@ -289,4 +305,22 @@ test('wrong options are named, with what was given', () => {
     [{ clock: 1 }, /clock must be a function, got 1/]
   ]
   for (const [options, message] of table) assert.throws(() => metrics(options as MetricsOptions), message)
+})
+
+test('a method that is overridden on the way does not unbalance what is in flight', async t => {
+  const { get, text, measured } = await serve(t, {}, (req, res) => {
+    req.method = 'DELETE'
+    res.end()
+  })
+  await get('/', {}, 'POST')
+  await until(() => measured.getMetrics().duration.count === 1)
+  const active = samples(text()).filter(sample => sample.name === 'http_server_active_requests')
+  assert.deepEqual(active, [
+    {
+      name: 'http_server_active_requests',
+      labels: { http_request_method: 'POST', url_scheme: 'http' },
+      value: 0
+    }
+  ])
+  assert.equal(sampleOf(text(), `${duration}_count`, { http_request_method: 'POST' }), 1)
 })

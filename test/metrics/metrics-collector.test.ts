@@ -65,9 +65,10 @@ test('windows forget what is older than a minute, or an hour, and a step', () =>
     errorsByType: {}
   })
   assert.deepEqual(collector.getMetrics('hour').errorsByType, { old: 1 })
+  collector.recordValidationSuccess(1, 70_000)
   time.ms = 3_600_000
   assert.equal(collector.getMetrics('minute').totalTokens, 0)
-  assert.equal(collector.getMetrics('hour').totalTokens, 2)
+  assert.equal(collector.getMetrics('hour').totalTokens, 3)
   time.ms = 3_900_000
   assert.equal(collector.getMetrics('hour').totalTokens, 0)
   assert.deepEqual(collector.getMetrics().errorsByType, { old: 1 })
