@@ -108,7 +108,7 @@ export class RedisStore {
     for (const node of nodes) {
       let cursor = '0'
       do {
-        const [next, keys] = await this.#inTime(node.scan(cursor, 'MATCH', match, 'COUNT', 1_000))
+        const [next, keys] = await this.#inTime(node.scan(cursor, 'MATCH', match, 'COUNT', 100))
         cursor = next
         yield keys
       } while (cursor !== '0')
