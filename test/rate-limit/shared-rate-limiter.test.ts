@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { buildSync } from 'esbuild'
 import fc from 'fast-check'
+import { rateLimit } from '../../lib/rate-limit/rate-limit.ts'
 import { LimiterUnavailableError } from '../../lib/rate-limit/rate-limit-decision.ts'
 import { SharedRateLimiter, type SharedRateLimiterOptions } from '../../lib/rate-limit/shared-rate-limiter.ts'
+import { converse, listen } from '../support/server.ts'
 import type { Task } from './shared-rate-limiter-worker.ts'
 
 interface Trace {
@@ -188,6 +191,15 @@ describe('SharedRateLimiter', () => {
     assert.equal(limiter.stats.keys, 0)
     now = 1
     assert.equal(limiter.consume('a').resetMs, 1_000)
+  })
+
+  test('serves the middleware', async t => {
+    const limiter = new SharedRateLimiter({ maxRequests: 2, windowSeconds: 60 })
+    const guarded = rateLimit({ limiter, identifier: () => 'k' }).wrap((_req, res) => res.end('served'))
+    const port = await listen(t, createServer(guarded))
+    const ask = () => converse(port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    for (const status of [200, 200, 429, 429]) assert.match(await ask(), new RegExp(`^HTTP/1.1 ${status} `))
+    assert.equal(limiter.getRemaining('k'), 0)
   })
 
   test('no two identifiers share a window', () => {
