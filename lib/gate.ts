@@ -18,7 +18,7 @@ import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { metricsEndpoint } from './metrics/metrics-endpoint.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
-import { type RateLimit, type RateLimitOptions, rateLimit } from './rate-limit/rate-limit.ts'
+import { type RateLimitMiddleware, type RateLimitOptions, rateLimit } from './rate-limit/rate-limit.ts'
 import { type TokenUsageMiddleware, type TokenUsageOptions, tokenUsage } from './usage/token-usage.ts'
 import type { UsageRecorder } from './usage/usage-recorder.ts'
 
@@ -137,7 +137,7 @@ interface Parts {
   audited: StageMiddleware | undefined
   recorded: TokenUsageMiddleware | undefined
   authenticated: Authenticate | undefined
-  limited: RateLimit | undefined
+  limited: RateLimitMiddleware | undefined
   registry: MetricRegistry | undefined
   collector: MetricsCollector | undefined
   processMetrics: ProcessMetrics | undefined

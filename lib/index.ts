@@ -110,7 +110,7 @@ export {
 export { type AllowScrape, type MetricsEndpointOptions, metricsEndpoint } from './metrics/metrics-endpoint.ts'
 export { ProcessMetrics, type ProcessMetricsOptions } from './metrics/process-metrics.ts'
 export {
-  type RateLimit,
+  type RateLimitMiddleware,
   type RateLimitOptions,
   type RateLimitRefusal,
   type RateLimitStats,

@@ -1,4 +1,4 @@
-/** A JWT that was verified. Who it speaks for is worked out when first asked, and once. */
+/** A token that was verified. Who it speaks for is worked out when first asked, and once. */
 import { type CallerIdentity, type IdentityOptions, identityOf } from './identity.ts'
 import { signingInputDigest } from './revocation-list.ts'
 import type { Claims, TokenHeader, VerifiedToken } from './verified-token.ts'
@@ -19,7 +19,7 @@ export class ProvenToken implements VerifiedToken {
     this.issuer = issuer
     this.tokenId = claims.jti
     this.digest = claims.jti === undefined ? signingInputDigest(text) : undefined
-    this.expiresAt = claims.exp as number
+    this.expiresAt = claims.exp ?? Number.POSITIVE_INFINITY
     this.#options = options
     Object.freeze(this)
   }

@@ -1,49 +1,29 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { compactVerify } from 'jose'
-import type { Reporter } from '../http/reporter.ts'
+import { compactVerify, errors } from 'jose'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
-import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
 import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
+import { issuersWord, noKeys, opaqueTokensOf } from './opaque-sources.ts'
+import type { OpaqueTokens } from './opaque-tokens.ts'
 import { ProvenToken } from './proven-token.ts'
 import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
 import type { RevocationList } from './revocation-list.ts'
 import { TokenHeaders } from './token-header.ts'
-import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
+import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
+import { TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
-import {
-  type CachedToken,
-  VerifiedTokenCache,
-  type VerifiedTokenCacheOptions
-} from './verified-token-cache.ts'
+import { type CachedToken, VerifiedTokenCache } from './verified-token-cache.ts'
 
-/** One issuer, with who counts as a machine among its callers. */
-export type TrustedIssuerOptions = IssuerOptions & IdentityOptions
-
-/** Options that hold for all issuers. */
-export interface TokenVerifierSettings {
-  /** Longer tokens are refused unread. Default 8192. */
-  maxTokenBytes?: number
-  /** The verified-token cache. */
-  cache?: VerifiedTokenCacheOptions
-  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
-  revocations?: RevocationList
-  /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
-  confirmations?: readonly string[]
-  /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
-  fetch?: Fetch
-  clock?: Clock
-  /** Told of failed refreshes of keys. */
-  reporter?: Reporter
-}
-
-/** One issuer's options side by side with the settings, or several in `issuers`. */
-export type TokenVerifierOptions = TokenVerifierSettings &
-  (TrustedIssuerOptions | { issuers: readonly TrustedIssuerOptions[] })
+export type {
+  TokenVerifierOptions,
+  TokenVerifierSettings,
+  TrustedIssuerOptions
+} from './token-verifier-options.ts'
 
 export interface TokenVerifierStats {
   /** The verified-token cache. */
@@ -71,12 +51,16 @@ interface Trusted {
 export class TokenVerifier {
   readonly cache: VerifiedTokenCache
   readonly clock: Clock
+  /** `cnf` members that are checked after verification. */
+  readonly confirmations: readonly string[]
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
+  readonly #reporter: Reporter
   readonly #refused: RefusedTokens
+  readonly #opaque: readonly OpaqueTokens[]
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
   #joined = 0
@@ -87,11 +71,15 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.#reporter = reporter ?? defaultReporter
+    this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
+    const hasIssuers = listed.length > 0
+    this.#opaque = opaqueTokensOf(options, { clock, reporter, fetch, confirmations, hasIssuers })
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
@@ -101,7 +89,7 @@ export class TokenVerifier {
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
+      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
     }
   }
 
@@ -158,7 +146,7 @@ export class TokenVerifier {
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const { keys } of this.#issuers) keys.close()
+    for (const issuer of this.#issuers) issuer.close()
   }
 
   get stats(): TokenVerifierStats {
@@ -182,6 +170,7 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
+    for (const source of this.#opaque) if (source.takes(text)) return this.#ask(source, text)
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
@@ -230,8 +219,10 @@ export class TokenVerifier {
         this.#signatures++
         try {
           await compactVerify(text, key)
-        } catch {
-          // A bad signature: what else jose could find wrong the checks before have found.
+        } catch (error) {
+          // What else jose could find wrong with a token the checks before have found.
+          if (!(error instanceof errors.JWSSignatureVerificationFailed))
+            this.#reporter.report('token_verification', error)
           continue
         }
         return this.#admit(token, candidate, trusted)
@@ -261,6 +252,37 @@ export class TokenVerifier {
     return this.#unlessRevoked(token)
   }
 
+  #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
+    const underway = this.#flights.get(text)
+    if (underway !== undefined) {
+      this.#joined++
+      return underway
+    }
+    const flight = source
+      .resolve(text)
+      .then(answer => this.#admitOpaque(text, answer))
+      .finally(() => this.#flights.delete(text))
+    this.#flights.set(text, flight)
+    return flight
+  }
+
+  #admitOpaque(text: string, token: Verdict): Verdict {
+    const now = this.clock.monotonic()
+    if (token instanceof Refusal) {
+      if (token.error === 'invalid_token') this.#refused.add(text, token, [], now)
+      return token
+    }
+    const proof = {
+      token,
+      verifiedBy: issuersWord,
+      keys: noKeys,
+      notBefore: (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000,
+      expiresAt: token.expiresAt * 1000
+    }
+    this.cache.add(text, proof, this.clock.now(), now)
+    return this.#unlessRevoked(token)
+  }
+
   #unlessRevoked(token: VerifiedToken): Verdict {
     if (this.#revocations === undefined) return token
     const state = this.#revocations.check(token)
@@ -277,18 +299,4 @@ function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
-}
-
-function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
-  if (list === undefined || typeof list?.check === 'function') return list
-  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
-}
-
-function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
-  if (!('issuers' in options)) return [options]
-  if ('issuer' in options) throw new TypeError('authenticate: issuer and issuers exclude each other')
-  if (!Array.isArray(options.issuers) || options.issuers.length === 0) {
-    throw new TypeError('authenticate: issuers must be a list of at least one issuer')
-  }
-  return options.issuers
 }

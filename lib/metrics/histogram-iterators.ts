@@ -117,7 +117,10 @@ class Cursor {
   constructor(layout: BucketLayout, counts: Counts) {
     this.#layout = layout
     this.#counts = counts
-    this.total = counts.total()
+    // Added up in the order of the walk: beyond 2^53 another order gives another sum, which the walk might not reach.
+    let total = 0
+    for (let i = 0; i < counts.length; i++) total += counts.get(i)
+    this.total = total
     this.count = counts.get(0)
     this.#running = this.count
     this.#sum = this.count * layout.highestAt(0)

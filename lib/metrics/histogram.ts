@@ -4,8 +4,23 @@ import { bytesOfBase64, compress, decode, encode } from './histogram-codec.ts'
 import { OwnCounts } from './histogram-counts.ts'
 import { HistogramError } from './histogram-error.ts'
 import { HistogramView } from './histogram-view.ts'
+import { SharedCounts, sharedBuffer } from './shared-counts.ts'
 
-export type HistogramOptions = BucketOptions
+export interface HistogramOptions extends BucketOptions {
+  /**
+   * Counters that many threads record into: from `Histogram.sharedBuffer`, or any SharedArrayBuffer of zeros that is large
+   * enough. A buffer that is in use brings its `lowest`, `highest` and `significantDigits` along.
+   */
+  buffer?: SharedArrayBuffer
+}
+
+/** What `JSON.stringify` makes of a histogram. */
+export interface HistogramJson {
+  /** V2, uncompressed, base64. */
+  counts: string
+  overflowCount: number
+  invalidCount: number
+}
 
 /** A summary in plain numbers, in the unit of the recorded values. */
 export interface HistogramSnapshot {
@@ -45,15 +60,32 @@ export class Histogram extends HistogramView {
 
   /** @throws RangeError when an option is out of its range; the message names it and shows the value */
   constructor(options: HistogramOptions = {}) {
-    const layout = new BucketLayout(options)
-    const counts = new OwnCounts(layout.length, layout.subBucketCount)
+    const shared = options.buffer === undefined ? undefined : new SharedCounts(options.buffer, options)
+    const layout = shared?.layout ?? new BucketLayout(options)
     const magnitude = layout.unitMagnitude + layout.subBucketMagnitude
-    super(layout, counts)
+    super(layout, shared ?? new OwnCounts(layout.length, layout.subBucketCount))
     this.#unitMagnitude = layout.unitMagnitude
     this.#halfMagnitude = layout.subBucketMagnitude - 1
     this.#mask = magnitude < 32 ? 2 ** magnitude - 1 : 0
     this.#leadingZeros = 32 - magnitude
     this.#follow()
+  }
+
+  /**
+   * A buffer for a histogram that many threads record into.
+   *
+   * @example
+   * const buffer = Histogram.sharedBuffer({ highest: 60e6 })
+   * new Worker(file, { workerData: buffer })          // there: new Histogram({ buffer: workerData }).record(…)
+   * new Histogram({ buffer }).percentile(99)
+   */
+  static sharedBuffer(options: BucketOptions = {}): SharedArrayBuffer {
+    return sharedBuffer(options)
+  }
+
+  /** The counters, to hand to other threads; undefined when they are this thread's own. */
+  get buffer(): SharedArrayBuffer | undefined {
+    return this.counts instanceof SharedCounts ? this.counts.buffer : undefined
   }
 
   /**
@@ -186,6 +218,30 @@ export class Histogram extends HistogramView {
     return Histogram.#of(layout, counts)
   }
 
+  /** All of the histogram, for another process. */
+  toJSON(): HistogramJson {
+    const counts = this.counts.copy()
+    return {
+      counts: Buffer.from(encode(this.layout, counts)).toString('base64'),
+      overflowCount: counts.overflow,
+      invalidCount: counts.invalid
+    }
+  }
+
+  /** @throws HistogramError as `decode` does, `ERR_HISTOGRAM_RANGE` also when the other counts are none */
+  static fromJSON({ counts, overflowCount, invalidCount }: HistogramJson): Histogram {
+    const histogram = Histogram.decode(counts)
+    if (!isCount(overflowCount) || !isCount(invalidCount)) {
+      throw new HistogramError(
+        'ERR_HISTOGRAM_RANGE',
+        `Histogram: overflowCount and invalidCount must be counts, got ${String(overflowCount)} and ${String(invalidCount)}`
+      )
+    }
+    histogram.counts.addOverflow(overflowCount)
+    histogram.counts.addInvalid(invalidCount)
+    return histogram
+  }
+
   static #of(layout: BucketLayout, counts: OwnCounts): Histogram {
     const histogram = new Histogram(layout)
     histogram.counts = counts
@@ -196,7 +252,7 @@ export class Histogram extends HistogramView {
   /** What `record` cannot do in a few instructions: large, refused or many values, a counter's first use or overflow. */
   #recordRare(value: number, count: number): void {
     if (!isMagnitude(value) || !isCount(count)) {
-      this.counts.addInvalid(1)
+      this.counts.addInvalid(isCount(count) ? count : 1)
     } else if (value >= this.layout.highest + 1) {
       this.counts.add(this.layout.indexOf(this.layout.highest), count)
       this.counts.addOverflow(count)

@@ -5,7 +5,8 @@ import { LRUMap } from 'mnemonist'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { checkCost, checkWindow, type RateLimiterOptions } from './rate-limiter.ts'
 import { HEADER, SharedMemory } from './shared/shared-memory.ts'
-import { type KeyDigest, type SharedCharge, SharedWindows } from './shared/shared-windows.ts'
+import type { SharedCharge } from './shared/shared-rings.ts'
+import { type KeyDigest, SharedWindows } from './shared/shared-windows.ts'
 
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**
@@ -47,8 +48,8 @@ export interface AttachOptions {
   lockTimeoutMs?: number
 }
 
-/** Digests of the last keys, so that a hot key is hashed once a thread. */
-const rememberedDigests = 16_384
+/** Digests that a thread remembers at most, so that a hot key is hashed once. */
+const mostDigests = 131_072
 const leastBytes = 1_024
 const mostBytes = 2 ** 30
 
@@ -76,7 +77,7 @@ export class SharedRateLimiter implements Limiter {
   readonly #windows: SharedWindows
   readonly #clock: () => number
   readonly #secret: string
-  readonly #digests = new LRUMap<string, KeyDigest>(rememberedDigests)
+  readonly #digests: LRUMap<string, KeyDigest>
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: SharedRateLimiterOptions)
@@ -96,6 +97,7 @@ export class SharedRateLimiter implements Limiter {
     this.windowMs = floats[HEADER.windowMs / 2]
     this.#secret = Buffer.from(words.slice(HEADER.secret, HEADER.secret + 4).buffer).toString('latin1')
     this.#clock = clock
+    this.#digests = new LRUMap(Math.min(this.#memory.maxKeys, mostDigests))
   }
 
   /** The limiter of another thread, in this one. */

@@ -1,18 +1,7 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
 import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
-import {
-  CAPACITY,
-  type Charge,
-  COUNT,
-  HEAD,
-  OLDER,
-  START,
-  StampRings,
-  type StampRingsOptions,
-  slotBits
-} from './stamp-rings.ts'
-import { pageBits, pageMask } from './stamp-slab.ts'
+import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
 
 /*
  *     fresh key ──> is there room, or is the key that was used longest ago dead? ──yes──> a slot of its own
@@ -44,7 +33,7 @@ export interface SlidingWindowStats {
 export class SlidingWindow {
   readonly #options: SlidingWindowOptions
   readonly #slotOf = new Map<string, number>()
-  readonly rings: StampRings
+  readonly #rings: StampRings
   /** By slot. */
   #keys: string[] = ['']
   /** Slots that were ever in use, and which of them are free again; 0 is the ends of their list. */
@@ -58,8 +47,8 @@ export class SlidingWindow {
 
   constructor(options: SlidingWindowOptions) {
     this.#options = options
-    this.rings = new StampRings(options)
-    this.rings.grow(firstSlots)
+    this.#rings = new StampRings(options)
+    this.#rings.grow(firstSlots)
   }
 
   get stats(): SlidingWindowStats {
@@ -67,58 +56,60 @@ export class SlidingWindow {
       keys: this.#slotOf.size,
       reclaimed: this.#reclaimed,
       overflowed: this.#overflowed,
-      bytes: this.rings.bytes
+      bytes: this.#rings.bytes
     }
   }
 
   /** Counts `cost` ≥ 1 units of a key when they fit. The arguments are checked by the caller. */
   consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const remaining = this.take(identifier, limit, cost, now)
-    if (remaining >= 0) return decide(true, limit, remaining, 0, this.rings.resetMs)
-    return this.rings.refused === 0
+    const remaining =
+      cost === 1 ? this.#takeOne(identifier, limit, now) : this.#take(identifier, limit, cost, now)
+    if (remaining >= 0) return decide(true, limit, remaining, 0, this.#rings.resetMs)
+    return this.#rings.refused === 0
       ? this.peek(identifier, limit, cost, now)
-      : this.rings.peek(this.rings.refused, limit, cost, now)
+      : this.#rings.peek(this.#rings.refused, limit, cost, now)
   }
 
   /**
-   * `consume` without an object to carry the answer: what is left then, -1 when the units do not fit. This is what most
-   * requests cost, so what is rare is elsewhere, and all of this is small enough for the engine to put it into its callers.
+   * One unit of a key that has a slot, while time goes on and stamps have no weights: what is left then, -1 when it does
+   * not fit. This is what most requests cost. It makes no object, what is rare is elsewhere, and the fields of a slot go by
+   * number, so that it is small enough for the engine to put all of it into its callers.
    */
-  take(identifier: string, limit: number, cost: number, now: number): number {
+  #takeOne(identifier: string, limit: number, now: number): number {
     const slot = this.#slotOf.get(identifier)
-    const rings = this.rings
-    if (slot === undefined || cost !== 1 || rings.weighs) {
-      return this.#takeOther(identifier, slot, limit, cost, now)
-    }
-    const slots = rings.slots
-    const at = slot << slotBits
-    const start = slots[at + START]
-    const capacity = slots[at + CAPACITY]
-    const page = rings.pages[start >>> pageBits]
-    const base = start & pageMask
-    const stamp = now + rings.windowMs
-    let head = slots[at + HEAD]
-    let count = slots[at + COUNT]
+    const rings = this.#rings
+    if (slot === undefined || now < rings.latest) return this.#take(identifier, limit, 1, now)
+    rings.latest = now
+    const { slots, windowMs } = rings
+    rings.resetMs = windowMs
+    const at = slot << 3
+    const page = rings.pages[slots[at] >>> 16]
+    const base = slots[at] & 0xffff
+    const capacity = slots[at + 1]
+    let head = slots[at + 2]
+    let count = slots[at + 3]
     let end = head + count
     if (end >= capacity) end -= capacity
-    if (count > 0) {
-      // Time that went back is rare.
-      if (now < rings.floor || page[base + (end === 0 ? capacity : end) - 1] > stamp) {
-        return rings.take(slot, limit, 1, now)
-      }
-      while (page[base + head] <= now) {
-        if (++head === capacity) head = 0
-        if (--count === 0) break
-      }
-      if (count >= limit) return rings.refuse(slot, head, count, count, now)
+    while (count > 0 && page[base + head] <= now) {
+      if (++head === capacity) head = 0
+      count--
     }
-    slots[at + HEAD] = head
-    slots[at + COUNT] = count + 1
-    if (count === capacity || count < capacity >> 3) rings.append(slot, count, stamp)
-    else page[base + end] = stamp
-    rings.resetMs = rings.windowMs
-    if (slots[OLDER] !== slot) rings.touch(slot)
+    if (count >= limit) return rings.refuse(slot, head, count, count, now)
+    slots[at + 2] = head
+    slots[at + 3] = count + 1
+    if (count === capacity || count < capacity >> 3) rings.append(slot, count, now + windowMs)
+    else page[base + end] = now + windowMs
+    if (slots[4] !== slot) rings.touch(slot)
     return limit - count - 1
+  }
+
+  /** Any cost, any key, any time. */
+  #take(identifier: string, limit: number, cost: number, now: number): number {
+    const key = keyOf(identifier)
+    const slot = this.#slotOf.get(key)
+    return slot === undefined
+      ? this.#takeFresh(key, limit, cost, now)
+      : this.#rings.take(slot, limit, cost, now)
   }
 
   /** What `consume` would answer; changes nothing. */
@@ -128,25 +119,46 @@ export class SlidingWindow {
 
   /** The time until the next unit of a key is free; undefined when all are. */
   nextUnitMs(identifier: string, now: number): number | undefined {
-    const oldest = this.rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
+    const oldest = this.#rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
     return oldest === -Infinity ? undefined : oldest - now
+  }
+
+  /** Whether a key has a slot of its own. */
+  owns(identifier: string): boolean {
+    return this.#slotOf.has(keyOf(identifier))
   }
 
   /** When the last thing that this key has taken stops to count; -Infinity when it has taken nothing. */
   lastStamp(identifier: string): number {
     const key = keyOf(identifier)
     const slot = this.#slotOf.get(key)
-    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.rings.newest(slot)
+    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.#rings.newest(slot)
   }
 
   /** What `consume(identifier, …, cost, …)` has just taken. */
   lastCharge(identifier: string, cost: number): Charge {
-    return this.rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
+    return this.#rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
   }
 
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
   refund(charge: Charge): void {
-    if (this.rings.refund(charge)) this.#close(charge.slot)
+    if (this.#rings.refund(charge)) this.#close(charge.slot)
+  }
+
+  /** Live stamps of all keys that have a slot, the key used longest ago first. */
+  *live(now: number): Generator<{ key: string; stamps: [stamp: number, units: number][] }> {
+    for (let slot = this.#rings.first; slot !== 0; slot = this.#rings.next(slot)) {
+      const stamps = this.#rings.live(slot, now)
+      if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys[slot], stamps }
+    }
+  }
+
+  /** Puts back what `live` gave: keys in its order, each once. */
+  restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
+    const slot = this.#openSlot()
+    this.#keys[slot] = key
+    this.#slotOf.set(key, slot)
+    for (const [stamp, units] of stamps) this.#rings.restore(slot, stamp, units)
   }
 
   reset(identifier: string): void {
@@ -161,8 +173,8 @@ export class SlidingWindow {
     this.#slotOf.clear()
     this.#overflowKeys.clear()
     this.#keys = ['']
-    this.rings.clear()
-    this.rings.grow(firstSlots)
+    this.#rings.clear()
+    this.#rings.grow(firstSlots)
     this.#slots = 1
     this.#freeSlots.length = 0
     this.#overflowSlot = 0
@@ -170,33 +182,19 @@ export class SlidingWindow {
 
   #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
     const slot = this.#slotOf.get(key)
-    if (slot !== undefined) return this.rings.peek(slot, limit, cost, now)
-    const oldest = this.rings.first
+    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
+    const oldest = this.#rings.first
     const overflows =
       (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#slotOf.size >= this.#options.maxKeys && this.rings.newest(oldest) > now)
+      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
     return overflows && this.#overflowSlot !== 0
-      ? this.rings.peek(this.#overflowSlot, limit, cost, now)
-      : this.rings.peekEmpty(limit, cost)
-  }
-
-  #takeOther(
-    identifier: string,
-    known: number | undefined,
-    limit: number,
-    cost: number,
-    now: number
-  ): number {
-    const key = keyOf(identifier)
-    const slot = known ?? this.#slotOf.get(key)
-    return slot === undefined
-      ? this.#takeFresh(key, limit, cost, now)
-      : this.rings.take(slot, limit, cost, now)
+      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
+      : this.#rings.peekEmpty(limit, cost)
   }
 
   #takeFresh(key: string, limit: number, cost: number, now: number): number {
     if (cost > limit) {
-      this.rings.refused = 0
+      this.#rings.refused = 0
       return -1
     }
     const overflowed = this.#overflowKeys.get(key)
@@ -207,29 +205,29 @@ export class SlidingWindow {
     const slot = this.#openSlot()
     this.#keys[slot] = key
     this.#slotOf.set(key, slot)
-    return this.rings.take(slot, limit, cost, now)
+    return this.#rings.take(slot, limit, cost, now)
   }
 
   /** At the cap no live key makes room: that would be a reset button for whoever can invent keys. */
   #takeOverflow(key: string, limit: number, cost: number, now: number): number {
     this.#overflowed++
     if (this.#overflowSlot === 0) this.#overflowSlot = this.#openSlot()
-    const remaining = this.rings.take(this.#overflowSlot, limit, cost, now)
+    const remaining = this.#rings.take(this.#overflowSlot, limit, cost, now)
     if (remaining < 0) return remaining
     for (const [oldest, stamp] of this.#overflowKeys) {
       if (stamp > now) break
       this.#overflowKeys.delete(oldest)
     }
     this.#overflowKeys.delete(key)
-    this.#overflowKeys.set(key, this.rings.newest(this.#overflowSlot))
+    this.#overflowKeys.set(key, this.#rings.newest(this.#overflowSlot))
     return remaining
   }
 
   /** Gives up to two dead keys' slots back for each that is wanted: the keys become fewer after a flood, with no timer. */
   #reclaim(now: number): void {
     for (let i = 0; i < 2; i++) {
-      const oldest = this.rings.first
-      if (oldest === 0 || !this.rings.isDead(oldest, now)) return
+      const oldest = this.#rings.first
+      if (oldest === 0 || !this.#rings.isDead(oldest, now)) return
       if (oldest !== this.#overflowSlot) this.#reclaimed++
       this.#close(oldest)
     }
@@ -238,9 +236,9 @@ export class SlidingWindow {
   #openSlot(): number {
     const slot = this.#freeSlots.pop() ?? this.#slots++
     // Two more than there are keys: one for the list's ends and one for the overflow window.
-    if (slot >= this.rings.capacity) this.rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
-    this.rings.open(slot)
-    this.rings.link(slot)
+    if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
+    this.#rings.open(slot)
+    this.#rings.link(slot)
     return slot
   }
 
@@ -252,8 +250,8 @@ export class SlidingWindow {
       this.#slotOf.delete(this.#keys[slot])
       this.#keys[slot] = ''
     }
-    this.rings.unlink(slot)
-    this.rings.release(slot)
+    this.#rings.unlink(slot)
+    this.#rings.release(slot)
     this.#freeSlots.push(slot)
   }
 }

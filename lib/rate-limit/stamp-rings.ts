@@ -32,12 +32,12 @@ import { pageBits, pageMask, StampSlab } from './stamp-slab.ts'
  *       tick 0     tick 1     tick 2
  */
 
-export const slotBits = 3
-export const START = 0
-export const CAPACITY = 1
-export const HEAD = 2
-export const COUNT = 3
-export const OLDER = 4
+const slotBits = 3
+const START = 0
+const CAPACITY = 1
+const HEAD = 2
+const COUNT = 3
+const OLDER = 4
 const NEWER = 5
 /** Size class of the ring. */
 const SIZE = 6
@@ -69,10 +69,8 @@ export class StampRings {
   slots = new Int32Array(0)
   /** The slab's pages. */
   pages: Float64Array[]
-  /** Whether stamps have weights: there are ticks, or there was a cost other than 1. */
-  weighs: boolean
-  /** Time does not go back behind a stamp that was dropped. */
-  floor = -Infinity
+  /** The latest time that was seen; Infinity once stamps have weights. Before it, only `take` knows what is right. */
+  latest: number
   /** After units were taken: until nothing of their slot counts any more. */
   resetMs: number
 
@@ -80,6 +78,8 @@ export class StampRings {
   refused = 0
 
   readonly #resolutionMs: number
+  /** Time does not go back behind a stamp that was dropped. */
+  #floor = -Infinity
   #slab: StampSlab
   /** Units by slot, once stamps have weights; until then a slot's units are its stamps. */
   #used: Float64Array | undefined = undefined
@@ -89,7 +89,7 @@ export class StampRings {
     this.resetMs = windowMs
     this.windowMs = windowMs
     this.#resolutionMs = resolutionMs
-    this.weighs = resolutionMs > 0
+    this.latest = resolutionMs > 0 ? Infinity : -Infinity
     const ticks = resolutionMs === 0 ? Infinity : Math.ceil(windowMs / resolutionMs) + 2
     this.#slab = new StampSlab(Math.min(largestLimit, ticks))
     this.pages = this.#slab.pages
@@ -106,6 +106,11 @@ export class StampRings {
   /** The slot that was used longest ago; 0 when there is none. */
   get first(): number {
     return this.slots[NEWER]
+  }
+
+  /** The slot that was used next; 0 after the last. */
+  next(slot: number): number {
+    return this.slots[(slot << slotBits) + NEWER]
   }
 
   /** Makes room for slots up to but not including `slots`. */
@@ -164,10 +169,10 @@ export class StampRings {
   clear(): void {
     this.slots = new Int32Array(0)
     this.#used = undefined
-    this.weighs = this.#resolutionMs > 0
+    this.latest = this.#resolutionMs > 0 ? Infinity : -Infinity
     this.#slab = new StampSlab(this.#slab.largestRing)
     this.pages = this.#slab.pages
-    this.floor = -Infinity
+    this.#floor = -Infinity
   }
 
   /** The newest stamp of a slot, live or not; -Infinity when there is none. */
@@ -193,11 +198,33 @@ export class StampRings {
     return -Infinity
   }
 
+  /** What is live of a slot, oldest first. */
+  live(slot: number, now: number): [stamp: number, units: number][] {
+    const { page, weights, base, capacity } = this.#ringOf(slot)
+    const head = this.slots[(slot << slotBits) + HEAD]
+    const stamps: [number, number][] = []
+    for (let i = 0; i < this.slots[(slot << slotBits) + COUNT]; i++) {
+      const at = base + wrap(head + i, capacity)
+      if (page[at] > now) stamps.push([page[at], weights === undefined ? 1 : weights[at]])
+    }
+    return stamps
+  }
+
+  /** Puts a stamp behind the newest of a slot. */
+  restore(slot: number, stamp: number, units: number): void {
+    if (units !== 1 || this.latest === Infinity) this.#weigh()
+    const count = this.slots[(slot << slotBits) + COUNT]++
+    this.append(slot, count, stamp)
+    if (this.#used === undefined) return
+    this.#used[slot] += units
+    this.#addWeight(slot, units)
+  }
+
   /** Whether a slot has nothing live; from then on, time does not go back to when it had. */
   isDead(slot: number, now: number): boolean {
     const newest = this.newest(slot)
     if (newest > now) return false
-    if (newest > this.floor) this.floor = newest
+    if (newest > this.#floor) this.#floor = newest
     return true
   }
 
@@ -206,7 +233,8 @@ export class StampRings {
    * -1, and `peek` knows why.
    */
   take(slot: number, limit: number, cost: number, calledAt: number): number {
-    if (cost !== 1 || this.weighs) this.#weigh()
+    if (cost !== 1 || this.latest === Infinity) this.#weigh()
+    if (calledAt > this.latest) this.latest = calledAt
     const at = slot << slotBits
     const { page, weights, base, capacity } = this.#ringOf(slot)
     const newest = this.newest(slot)
@@ -297,7 +325,7 @@ export class StampRings {
 
   /** Time as a slot sees it: it does not go back behind its newest stamp, nor behind what was dropped. */
   #timeAfter(newest: number, calledAt: number): number {
-    const now = Math.max(calledAt, this.floor)
+    const now = Math.max(calledAt, this.#floor)
     // A window that ended before the newest stamp would not see it: take the one that ends with it.
     return newest > this.#stampAt(now) ? Math.max(now, newest - this.windowMs - this.#resolutionMs) : now
   }
@@ -308,13 +336,25 @@ export class StampRings {
     const tick = this.#resolutionMs
     if (tick === 0) return end
     const rounded = Math.ceil(end / tick) * tick
-    return rounded < end ? rounded + tick : rounded
+    // The quotient is rounded: it may be a tick off to either side.
+    if (rounded < end) return rounded + tick
+    return rounded - tick < end ? rounded : rounded - tick
   }
 
   /** Moves a slot to the end of the list. */
   touch(slot: number): void {
-    this.unlink(slot)
-    this.link(slot)
+    const slots = this.slots
+    const at = slot << slotBits
+    const older = slots[at + OLDER]
+    const newer = slots[at + NEWER]
+    const newest = slots[OLDER]
+    if (newest === slot) return
+    slots[(older << slotBits) + NEWER] = newer
+    slots[(newer << slotBits) + OLDER] = older
+    slots[(newest << slotBits) + NEWER] = slot
+    slots[at + OLDER] = newest
+    slots[at + NEWER] = 0
+    slots[OLDER] = slot
   }
 
   /** Keeps nothing of a refusal, except that a long row of expired stamps is passed over once and not again. */
@@ -322,7 +362,7 @@ export class StampRings {
     this.refused = slot
     const at = slot << slotBits
     if (this.slots[at + COUNT] - count > leftBehind) {
-      this.floor = Math.max(this.floor, now)
+      this.#floor = Math.max(this.#floor, now)
       this.slots[at + HEAD] = head
       this.slots[at + COUNT] = count
       if (this.#used !== undefined) this.#used[slot] = used
@@ -353,7 +393,7 @@ export class StampRings {
   /** From here on stamps have weights; those that are there weigh one. */
   #weigh(): Float64Array {
     if (this.#used === undefined) {
-      this.weighs = true
+      this.latest = Infinity
       this.#slab.weigh()
       this.#used = new Float64Array(this.capacity)
       for (let slot = 0; slot < this.capacity; slot++)

@@ -151,6 +151,11 @@ export class SqliteThread {
     this.#worker = this.#start()
   }
 
+  /** Requests that have no reply yet. */
+  get pending(): number {
+    return this.#pending.size
+  }
+
   /** All of the rows or, when it rejects, none. */
   async insert(insert: SqliteInsert): Promise<void> {
     await this.#request({ insert }, [insert.numbers.buffer])

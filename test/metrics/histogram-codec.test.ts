@@ -329,10 +329,32 @@ describe('Histogram.decode', () => {
           return
         }
         assert.ok(histogram.count >= 0)
+        for (const step of histogram.percentiles()) assert.ok(step.totalCountToThisValue > 0)
         assert.deepEqual(Histogram.decode(histogram.encode()).snapshot(), histogram.snapshot())
       }),
       { numRuns: 2_000 }
     )
+  })
+})
+
+describe('Histogram.toJSON', () => {
+  it('carries all there is, through text', () => {
+    const histogram = recorded([1, 5_000, 1e12, Number.NaN])
+    const copy = Histogram.fromJSON(JSON.parse(JSON.stringify(histogram)))
+    assert.deepEqual(copy.snapshot(), histogram.snapshot())
+    assert.deepEqual([copy.overflowCount, copy.invalidCount], [1, 1])
+  })
+
+  it('is refused when it is not what it was', () => {
+    const json = recorded([1]).toJSON()
+    for (const fields of [
+      { overflowCount: -1 },
+      { invalidCount: 0.5 },
+      { overflowCount: undefined as unknown as number }
+    ]) {
+      assert.throws(() => Histogram.fromJSON({ ...json, ...fields }), { code: 'ERR_HISTOGRAM_RANGE' })
+    }
+    assert.throws(() => Histogram.fromJSON({ ...json, counts: '' }), { code: 'ERR_HISTOGRAM_LENGTH' })
   })
 })
 

@@ -147,6 +147,14 @@ describe('the iterators', () => {
     )
   })
 
+  it('come to an end though the count is beyond 2^53', () => {
+    const histogram = new Histogram()
+    for (const value of [1, 3, 5, 7, 1_000_000]) histogram.record(value, Number.MAX_SAFE_INTEGER - 2 * value)
+    assert.equal([...histogram.recordedValues()].length, 5)
+    assert.equal([...histogram.percentiles()].at(-1)?.percentileLevelIteratedTo, 100)
+    assert.ok([...histogram.linearBucketValues(100_000)].length >= 10)
+  })
+
   it('take no step through an empty histogram, but to the end of its first counter', () => {
     const histogram = new Histogram()
     assert.deepEqual([...histogram.recordedValues()], [])

@@ -1,6 +1,7 @@
 /** Exact sliding windows of many keys in memory that threads share. */
 import type { RateLimitDecision } from '../rate-limit-decision.ts'
-import { HEADER, type SharedMemory, sizeOf, slotWords, stripeWords } from './shared-memory.ts'
+import { HEADER, type SharedMemory, stripeWords } from './shared-memory.ts'
+import { RING, SERIAL, type SharedCharge, SharedRings } from './shared-rings.ts'
 
 /** 128 bits that stand for a key. */
 export interface KeyDigest {
@@ -10,29 +11,10 @@ export interface KeyDigest {
   readonly d: number
 }
 
-/** Where units were taken, so that they can be given back. */
-export interface SharedCharge {
-  readonly slot: number
-  readonly serial: number
-  readonly stamp: number
-  readonly cost: number
-}
-
 /** Words of a slot. The first four are the digest; in a free slot the first is the next free one. */
 const NEXT = 4
 const OLDER = 5
 const NEWER = 6
-/** The block of its ring. */
-const RING = 7
-/** Entries of the ring from HEAD up to, not including, TAIL; both count on and are taken modulo the ring's size. */
-const HEAD = 8
-const TAIL = 9
-const USED = 10
-/** Who holds a slot's number can see that it is another key's now. */
-const SERIAL = 11
-/** f64: a key's time does not run backwards. */
-const SEEN = 12
-
 /** Words of a stripe, after its lock. */
 const OLDEST = 2
 const NEWEST = 3
@@ -41,31 +23,25 @@ const NEWEST = 3
 const overflowSlot = 0
 
 /**
- * A stamp is the instant at which what was admitted stops to count: t + W. Each key is guarded by the lock of its stripe.
+ * A table of slots, chained by digest. Each key is guarded by the lock of its stripe.
  * A key that gets its own slot inherits what counts in the overflow window: some of it may be its own.
  */
 export class SharedWindows {
   readonly #memory: SharedMemory
+  readonly #rings: SharedRings
   readonly #limit: number
-  readonly #windowMs: number
-  readonly #resolutionMs: number
   /** No key dies before this time, as far as this thread knows. */
   #deadNotBefore = -Infinity
-  /** Set by an admission: where it was counted. */
-  #chargedSlot = 0
-  #chargedSerial = 0
-  #chargedStamp = 0
 
   constructor(memory: SharedMemory) {
     this.#memory = memory
+    this.#rings = new SharedRings(memory)
     this.#limit = memory.words[HEADER.maxRequests]
-    this.#windowMs = memory.floats[HEADER.windowMs / 2]
-    this.#resolutionMs = memory.floats[HEADER.resolutionMs / 2]
   }
 
   /** Gives the overflow window its first block; the thread that made the memory calls this once. */
   open(): void {
-    this.#openRing(overflowSlot)
+    this.#rings.open(overflowSlot)
   }
 
   /** @param cost ≥ 1 */
@@ -84,11 +60,11 @@ export class SharedWindows {
     memory.lock(stripe)
     try {
       const slot = this.#find(key)
-      if (slot !== 0) return this.#look(slot, cost, now)
+      if (slot !== 0) return this.#rings.peek(slot, cost, now)
       memory.lock(memory.overflowLock)
       try {
         // A fresh key would inherit the overflow window, or share it.
-        return this.#look(overflowSlot, cost, now)
+        return this.#rings.peek(overflowSlot, cost, now)
       } finally {
         memory.unlock(memory.overflowLock)
       }
@@ -101,8 +77,7 @@ export class SharedWindows {
   charge(key: KeyDigest, cost: number, now: number): { decision: RateLimitDecision; charge?: SharedCharge } {
     const decision = this.consume(key, cost, now)
     if (!decision.allowed) return { decision }
-    const charge = { slot: this.#chargedSlot, serial: this.#chargedSerial, stamp: this.#chargedStamp, cost }
-    return { decision, charge }
+    return { decision, charge: this.#rings.lastCharge(cost) }
   }
 
   refund(key: KeyDigest, charge: SharedCharge): void {
@@ -110,7 +85,7 @@ export class SharedWindows {
     const lock = charge.slot === overflowSlot ? memory.overflowLock : this.#stripeOf(key)
     memory.lock(lock)
     try {
-      if (memory.words[this.#at(charge.slot) + SERIAL] === charge.serial) this.#takeOut(charge)
+      if (memory.words[this.#rings.at(charge.slot) + SERIAL] === charge.serial) this.#rings.takeOut(charge)
     } finally {
       memory.unlock(lock)
     }
@@ -140,31 +115,27 @@ export class SharedWindows {
       }
     }
     memory.lock(memory.overflowLock)
-    this.#empty(overflowSlot)
+    this.#rings.empty(overflowSlot)
     memory.unlock(memory.overflowLock)
   }
 
   /** Makes a dead thread's half-done changes whole: the sums of its keys, and the list of a stripe in order. */
   repair(lock: number): void {
-    if (lock === this.#memory.overflowLock) this.#recount(overflowSlot)
+    if (lock === this.#memory.overflowLock) this.#rings.recount(overflowSlot)
     if (lock >= this.#memory.stripes) return
     const { words, bucketAt, buckets, stripes } = this.#memory
     const slots: number[] = []
     for (let bucket = lock; bucket < buckets; bucket += stripes) {
-      for (let slot = words[bucketAt + bucket]; slot !== 0; slot = words[this.#at(slot) + NEXT]) {
-        this.#recount(slot)
+      for (let slot = words[bucketAt + bucket]; slot !== 0; slot = words[this.#rings.at(slot) + NEXT]) {
+        this.#rings.recount(slot)
         slots.push(slot)
       }
     }
-    slots.sort((one, other) => this.#newestStamp(one) - this.#newestStamp(other))
+    slots.sort((one, other) => this.#rings.newestStamp(one) - this.#rings.newestStamp(other))
     const at = this.#stripeAt(lock)
     words[at + OLDEST] = 0
     words[at + NEWEST] = 0
     for (const slot of slots) this.#linkNewest(lock, slot)
-  }
-
-  #at(slot: number): number {
-    return this.#memory.slotAt + slot * slotWords
   }
 
   #stripeAt(stripe: number): number {
@@ -187,7 +158,7 @@ export class SharedWindows {
     const { words } = this.#memory
     let slot = words[this.#bucketAt(key)]
     while (slot !== 0) {
-      const at = this.#at(slot)
+      const at = this.#rings.at(slot)
       if (
         words[at] === key.a &&
         words[at + 1] === key.b &&
@@ -205,59 +176,15 @@ export class SharedWindows {
     const stripe = this.#stripeOf(key)
     memory.lock(stripe)
     try {
-      let slot = this.#find(key)
-      if (slot === 0) slot = this.#openSlot(key, stripe, now)
+      const known = this.#find(key)
+      const slot = known === 0 ? this.#openSlot(key, stripe, now) : known
       if (slot === 0) return mayOverflow ? this.#inOverflow(cost, now) : undefined
-      const decision = this.#consumeAt(slot, cost, now)
+      const decision = this.#rings.consume(slot, cost, now)
       if (decision.allowed) this.#moveToNewest(stripe, slot)
+      else if (known === 0) this.#close(stripe, slot)
       return decision
     } finally {
       memory.unlock(stripe)
-    }
-  }
-
-  #consumeAt(slot: number, cost: number, now: number): RateLimitDecision {
-    const at = this.#at(slot)
-    const seen = this.#drop(slot, now)
-    const used = this.#memory.words[at + USED]
-    if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
-    const stamp = this.#stampFor(seen)
-    this.#append(slot, stamp, cost)
-    this.#chargedSlot = slot
-    this.#chargedSerial = this.#memory.words[at + SERIAL]
-    this.#chargedStamp = stamp
-    return {
-      allowed: true,
-      limit: this.#limit,
-      remaining: this.#limit - used - cost,
-      retryAfterMs: 0,
-      resetMs: stamp - seen
-    }
-  }
-
-  #look(slot: number, cost: number, now: number): RateLimitDecision {
-    const seen = this.#drop(slot, now)
-    const { words } = this.#memory
-    const used = words[this.#at(slot) + USED]
-    if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
-    return {
-      allowed: true,
-      limit: this.#limit,
-      remaining: this.#limit - used,
-      retryAfterMs: 0,
-      resetMs: used === 0 ? 0 : this.#newestStamp(slot) - seen
-    }
-  }
-
-  #refused(slot: number, cost: number, seen: number): RateLimitDecision {
-    const used = this.#memory.words[this.#at(slot) + USED]
-    return {
-      allowed: false,
-      limit: this.#limit,
-      remaining: this.#limit - used,
-      retryAfterMs:
-        cost > this.#limit ? undefined : this.#stampOfUnit(slot, used + cost - this.#limit) - seen,
-      resetMs: used === 0 ? 0 : this.#newestStamp(slot) - seen
     }
   }
 
@@ -266,168 +193,10 @@ export class SharedWindows {
     memory.lock(memory.overflowLock)
     try {
       Atomics.add(memory.words, HEADER.overflowed, 1)
-      return this.#consumeAt(overflowSlot, cost, now)
+      return this.#rings.consume(overflowSlot, cost, now)
     } finally {
       memory.unlock(memory.overflowLock)
     }
-  }
-
-  /** Drops what has expired and gives the key's time. */
-  #drop(slot: number, now: number): number {
-    const at = this.#at(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words, floats } = this.#memory
-    const seen = Math.max(now, floats[(at + SEEN) >> 1])
-    floats[(at + SEEN) >> 1] = seen
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    const counts = (stamps + mask + 1) * 2
-    const tail = words[at + TAIL]
-    let head = words[at + HEAD]
-    while (head !== tail && floats[stamps + (head & mask)] <= seen) {
-      const count = words[counts + (head & mask)]
-      head = (head + 1) | 0
-      words[at + HEAD] = head
-      words[at + USED] -= count
-    }
-    return seen
-  }
-
-  #stampFor(now: number): number {
-    if (this.#resolutionMs === 0) return now + this.#windowMs
-    return (Math.floor(now / this.#resolutionMs) + 1) * this.#resolutionMs + this.#windowMs
-  }
-
-  #append(slot: number, stamp: number, cost: number): void {
-    const at = this.#at(slot)
-    if (!this.#hasRoom(slot, stamp)) this.#growRing(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words, floats } = this.#memory
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    const counts = (stamps + mask + 1) * 2
-    const tail = words[at + TAIL]
-    const newest = (tail - 1) & mask
-    const length = (tail - words[at + HEAD]) | 0
-    if (length > 0 && (floats[stamps + newest] === stamp || length > mask)) {
-      // With no memory left the newest entry is kept for longer: too few are admitted then, never too many.
-      if (floats[stamps + newest] !== stamp) Atomics.add(words, HEADER.pressed, 1)
-      words[counts + newest] += cost
-      floats[stamps + newest] = stamp
-    } else {
-      floats[stamps + (tail & mask)] = stamp
-      words[counts + (tail & mask)] = cost
-      words[at + TAIL] = (tail + 1) | 0
-    }
-    words[at + USED] += cost
-  }
-
-  #hasRoom(slot: number, stamp: number): boolean {
-    const at = this.#at(slot)
-    const { words } = this.#memory
-    const length = (words[at + TAIL] - words[at + HEAD]) | 0
-    return length < 2 ** (sizeOf(words[at + RING]) + 1) || this.#newestStamp(slot) === stamp
-  }
-
-  #growRing(slot: number): void {
-    const memory = this.#memory
-    const at = this.#at(slot)
-    const old = memory.words[at + RING]
-    const size = sizeOf(old)
-    const block = memory.takeBlock(size + 1)
-    if (block === -1) return
-    const from = memory.stampsAt(old)
-    const to = memory.stampsAt(block)
-    const { words, floats } = memory
-    const mask = 2 ** (size + 1) - 1
-    const wider = mask * 2 + 1
-    for (let i = words[at + HEAD]; i !== words[at + TAIL]; i = (i + 1) | 0) {
-      floats[to + (i & wider)] = floats[from + (i & mask)]
-      words[(to + wider + 1) * 2 + (i & wider)] = words[(from + mask + 1) * 2 + (i & mask)]
-    }
-    words[at + RING] = block
-    memory.freeBlock(old)
-  }
-
-  #newestStamp(slot: number): number {
-    const at = this.#at(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words, floats } = this.#memory
-    if (words[at + HEAD] === words[at + TAIL]) return -Infinity
-    return floats[stamps + ((words[at + TAIL] - 1) & (2 ** (sizeOf(block) + 1) - 1))]
-  }
-
-  #stampOfUnit(slot: number, unit: number): number {
-    const at = this.#at(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words, floats } = this.#memory
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    const counts = (stamps + mask + 1) * 2
-    let head = words[at + HEAD]
-    for (let units = words[counts + (head & mask)]; units < unit; units += words[counts + (head & mask)]) {
-      head = (head + 1) | 0
-    }
-    return floats[stamps + (head & mask)]
-  }
-
-  #takeOut({ slot, stamp, cost }: SharedCharge): void {
-    const at = this.#at(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words, floats } = this.#memory
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    const counts = (stamps + mask + 1) * 2
-    const head = words[at + HEAD]
-    let found = words[at + TAIL]
-    do {
-      if (found === head) return
-      found = (found - 1) | 0
-    } while (floats[stamps + (found & mask)] > stamp)
-    if (floats[stamps + (found & mask)] !== stamp || words[counts + (found & mask)] < cost) return
-    words[counts + (found & mask)] -= cost
-    words[at + USED] -= cost
-    if (words[counts + (found & mask)] > 0) return
-    for (let i = found; i !== head; i = (i - 1) | 0) {
-      floats[stamps + (i & mask)] = floats[stamps + ((i - 1) & mask)]
-      words[counts + (i & mask)] = words[counts + ((i - 1) & mask)]
-    }
-    words[at + HEAD] = (head + 1) | 0
-  }
-
-  #recount(slot: number): void {
-    const at = this.#at(slot)
-    const block = this.#memory.words[at + RING]
-    const stamps = this.#memory.stampsAt(block)
-    const { words } = this.#memory
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    let used = 0
-    for (let i = words[at + HEAD]; i !== words[at + TAIL]; i = (i + 1) | 0) {
-      used += words[(stamps + mask + 1) * 2 + (i & mask)]
-    }
-    words[at + USED] = used
-  }
-
-  #empty(slot: number): void {
-    const { words } = this.#memory
-    const at = this.#at(slot)
-    words[at + HEAD] = words[at + TAIL]
-    words[at + USED] = 0
-    words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
-  }
-
-  #openRing(slot: number): boolean {
-    const memory = this.#memory
-    const block = memory.takeBlock(0)
-    if (block === -1) return false
-    const at = this.#at(slot)
-    memory.words[at + RING] = block
-    memory.words[at + HEAD] = 0
-    memory.words[at + TAIL] = 0
-    memory.floats[(at + SEEN) >> 1] = -Infinity
-    this.#empty(slot)
-    return true
   }
 
   /** A slot for a fresh key of a locked stripe; 0 when there is none left. */
@@ -436,13 +205,13 @@ export class SharedWindows {
     this.#reclaim(stripe, now, 2)
     const slot = memory.takeSlot()
     if (slot === 0) return 0
-    if (!this.#openRing(slot)) {
+    if (!this.#rings.open(slot)) {
       memory.freeSlot(slot)
       return 0
     }
     this.#inherit(slot, now)
     const { words } = memory
-    const at = this.#at(slot)
+    const at = this.#rings.at(slot)
     words[at] = key.a
     words[at + 1] = key.b
     words[at + 2] = key.c
@@ -459,16 +228,7 @@ export class SharedWindows {
     const memory = this.#memory
     memory.lock(memory.overflowLock)
     try {
-      const from = this.#at(overflowSlot)
-      if (memory.words[from + USED] === 0) return
-      memory.floats[(this.#at(slot) + SEEN) >> 1] = this.#drop(overflowSlot, now)
-      for (let i = memory.words[from + HEAD]; i !== memory.words[from + TAIL]; i = (i + 1) | 0) {
-        const block = memory.words[from + RING]
-        const stamps = memory.stampsAt(block)
-        const mask = 2 ** (sizeOf(block) + 1) - 1
-        const count = memory.words[(stamps + mask + 1) * 2 + (i & mask)]
-        this.#append(slot, memory.floats[stamps + (i & mask)], count)
-      }
+      this.#rings.inherit(overflowSlot, slot, now)
     } finally {
       memory.unlock(memory.overflowLock)
     }
@@ -479,7 +239,7 @@ export class SharedWindows {
     const { words } = this.#memory
     for (let freed = 0; freed < most; freed++) {
       const slot = this.#oldest(stripe)
-      if (slot === 0 || this.#newestStamp(slot) > now) return
+      if (slot === 0 || this.#rings.newestStamp(slot) > now) return
       this.#close(stripe, slot)
       Atomics.add(words, HEADER.reclaimed, 1)
     }
@@ -494,7 +254,7 @@ export class SharedWindows {
       try {
         this.#reclaim(stripe, now, 64)
         const oldest = this.#oldest(stripe)
-        if (oldest !== 0) notBefore = Math.min(notBefore, this.#newestStamp(oldest))
+        if (oldest !== 0) notBefore = Math.min(notBefore, this.#rings.newestStamp(oldest))
       } finally {
         memory.unlock(stripe)
       }
@@ -505,9 +265,9 @@ export class SharedWindows {
   #close(stripe: number, slot: number): void {
     const memory = this.#memory
     const { words } = memory
-    const at = this.#at(slot)
+    const at = this.#rings.at(slot)
     let link = memory.bucketAt + (words[at] & (memory.buckets - 1))
-    while (words[link] !== slot) link = this.#at(words[link]) + NEXT
+    while (words[link] !== slot) link = this.#rings.at(words[link]) + NEXT
     words[link] = words[at + NEXT]
     this.#unlink(stripe, slot)
     words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
@@ -524,22 +284,22 @@ export class SharedWindows {
 
   #unlink(stripe: number, slot: number): void {
     const { words } = this.#memory
-    const at = this.#at(slot)
+    const at = this.#rings.at(slot)
     const ends = this.#stripeAt(stripe)
     const older = words[at + OLDER]
     const newer = words[at + NEWER]
-    words[older === 0 ? ends + OLDEST : this.#at(older) + NEWER] = newer
-    words[newer === 0 ? ends + NEWEST : this.#at(newer) + OLDER] = older
+    words[older === 0 ? ends + OLDEST : this.#rings.at(older) + NEWER] = newer
+    words[newer === 0 ? ends + NEWEST : this.#rings.at(newer) + OLDER] = older
   }
 
   #linkNewest(stripe: number, slot: number): void {
     const { words } = this.#memory
-    const at = this.#at(slot)
+    const at = this.#rings.at(slot)
     const ends = this.#stripeAt(stripe)
     const newest = words[ends + NEWEST]
     words[at + OLDER] = newest
     words[at + NEWER] = 0
-    words[newest === 0 ? ends + OLDEST : this.#at(newest) + NEWER] = slot
+    words[newest === 0 ? ends + OLDEST : this.#rings.at(newest) + NEWER] = slot
     words[ends + NEWEST] = slot
   }
 }
