@@ -119,6 +119,13 @@ test('transport and syntax', async t => {
       badRequest('token_in_query', 'The access token must be in the Authorization header only'),
       '?access_token=abc'
     ],
+    [
+      '9 header and query, further on',
+      () => bearer(good),
+      badRequest('token_in_query', 'The access token must be in the Authorization header only'),
+      '?x_access_token=1&a=b&access_token=abc'
+    ],
+    ['9 a path', () => bearer(good), accepted, '/access_token=abc'],
     ['9 another query', () => bearer(good), accepted, '?my_access_token=abc'],
     ['11 12 KB', () => bearer('a'.repeat(12_000)), malformed('token_too_large')],
     ['11 8193 bytes', () => bearer(`${'a'.repeat(8_189)}.b.c`), malformed('token_too_large')]

@@ -148,6 +148,15 @@ test('no request waits for a provider that failed, and each is told when to come
   assert.equal(provider.fetches, 1)
 })
 
+test('while a failed load is tried again, nobody is told to come back never', async () => {
+  const { time, provider, cache } = simulated()
+  provider.status = 500
+  await time.run(500)
+  provider.blackHole = true
+  await time.run(2_000)
+  assert.deepEqual([provider.fetches, cache.seek('old'), cache.retryAfterSeconds], [2, undefined, 1])
+})
+
 test('a key id that a refresh did not bring is not asked for again for half a minute', async () => {
   const { time, provider, cache } = simulated()
   await time.run(10 * minute)
