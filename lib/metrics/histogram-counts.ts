@@ -14,8 +14,10 @@ export interface Counts {
   addOverflow(count: number): void
   addInvalid(count: number): void
   total(): number
-  /** The first index at which the running total reaches `rank`, the last one in use if it never does. */
+  /** The first index at which the running total reaches `rank`, from 1 up; the last one in use if it never does. */
   indexOfRank(rank: number): number
+  /** 0 when none is. */
+  lastInUse(): number
   clear(): void
   /** The same counts at this moment, in counters of their own. */
   copy(): OwnCounts
@@ -65,26 +67,37 @@ export class OwnCounts implements Counts {
   }
 
   total(): number {
-    const low = this.low
+    const { low } = this
+    const blocks = low.length - (low.length % blockLength)
     let total = 0
-    for (let i = 0; i < low.length; i++) total += low[i]!
+    for (let i = 0; i < blocks; i += blockLength) total += blockSum(low, i)
+    for (let i = blocks; i < low.length; i++) total += low[i]!
     if (this.#high !== undefined) for (const word of this.#high) total += word * wordRange
     return total
   }
 
   indexOfRank(rank: number): number {
     const { low } = this
-    const high = this.#high
-    let last = 0
     let running = 0
-    for (let i = 0; i < low.length; i++) {
-      const count = high === undefined ? low[i]! : low[i]! + high[i]! * wordRange
-      if (count === 0) continue
-      running += count
-      if (running >= rank) return i
-      last = i
+    let i = 0
+    if (this.#high === undefined) {
+      for (; i + blockLength <= low.length; i += blockLength) {
+        const sum = blockSum(low, i)
+        if (running + sum >= rank) break
+        running += sum
+      }
     }
-    return last
+    for (; i < low.length; i++) {
+      running += this.get(i)
+      if (running >= rank) return i
+    }
+    return this.lastInUse()
+  }
+
+  lastInUse(): number {
+    let i = this.length - 1
+    while (i > 0 && this.get(i) === 0) i--
+    return Math.max(i, 0)
   }
 
   clear(): void {
@@ -108,6 +121,21 @@ export class OwnCounts implements Counts {
     this.low = widened(this.low, length)
     if (this.#high !== undefined) this.#high = widened(this.#high, length)
   }
+}
+
+const blockLength = 8
+
+/** Most blocks of a histogram are empty, and that takes no additions to see. */
+function blockSum(words: Uint32Array, at: number): number {
+  const a = words[at]!
+  const b = words[at + 1]!
+  const c = words[at + 2]!
+  const d = words[at + 3]!
+  const e = words[at + 4]!
+  const f = words[at + 5]!
+  const g = words[at + 6]!
+  const h = words[at + 7]!
+  return (a | b | c | d | e | f | g | h) === 0 ? 0 : a + b + (c + d) + (e + f + (g + h))
 }
 
 function widened(words: Uint32Array, length: number): Uint32Array {

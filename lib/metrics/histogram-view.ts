@@ -23,10 +23,7 @@ export abstract class HistogramView {
     if (typeof percentile !== 'number' || Number.isNaN(percentile)) {
       throw new RangeError(`Histogram: percentile must be a number from 0 to 100, got ${String(percentile)}`)
     }
-    const total = this.counts.total()
-    if (total === 0) return 0
-    const index = this.counts.indexOfRank(rankOf(percentile, total))
-    return percentile === 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
+    return this.valueAt(percentile, this.counts.total())
   }
 
   /** How many values were recorded, those above `highest` included. */
@@ -51,7 +48,7 @@ export abstract class HistogramView {
 
   /** The highest value that shares a counter with the largest one recorded; 0 when there is none. */
   get max(): number {
-    const last = this.counts.indexOfRank(Number.POSITIVE_INFINITY)
+    const last = this.counts.lastInUse()
     return this.counts.get(last) === 0 ? 0 : this.layout.highestAt(last)
   }
 
@@ -165,6 +162,13 @@ export abstract class HistogramView {
       valueUnitsInFirstBucket,
       logBase
     )
+  }
+
+  /** @param total of the counts, which takes as long to find as the value */
+  protected valueAt(percentile: number, total: number): number {
+    if (total === 0) return 0
+    const index = this.counts.indexOfRank(rankOf(percentile, total))
+    return percentile === 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
   }
 
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */

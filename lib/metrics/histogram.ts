@@ -98,9 +98,9 @@ export class Histogram extends HistogramView {
       const bits = value >>> 0
       const bucket = this.#leadingZeros - Math.clz32(bits | this.#mask)
       const index = (bucket << this.#halfMagnitude) + (bits >>> (bucket + this.#unitMagnitude))
-      const next = this.#words[index]! + 1
-      if (next <= 0xffffffff) {
-        this.#words[index] = next
+      const before = this.#words[index]!
+      if (before !== 0xffffffff) {
+        this.#words[index] = before + 1
         return
       }
     }
@@ -183,12 +183,12 @@ export class Histogram extends HistogramView {
     const { count, sum, min, max, mean, stddev, overflowCount, invalidCount } = frozen
     return {
       ...{ count, sum, min, max, mean, stddev },
-      p50: frozen.percentile(50),
-      p75: frozen.percentile(75),
-      p90: frozen.percentile(90),
-      p95: frozen.percentile(95),
-      p99: frozen.percentile(99),
-      p999: frozen.percentile(99.9),
+      p50: frozen.valueAt(50, count),
+      p75: frozen.valueAt(75, count),
+      p90: frozen.valueAt(90, count),
+      p95: frozen.valueAt(95, count),
+      p99: frozen.valueAt(99, count),
+      p999: frozen.valueAt(99.9, count),
       ...{ overflowCount, invalidCount }
     }
   }
