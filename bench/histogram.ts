@@ -33,9 +33,9 @@ export const suite: Suite = {
 }
 
 /** Log-normal around 3 ms, with a stall in a thousand. */
-function latencies(count: number): number[] {
+function latencies(count: number): Int32Array {
   const random = randomNumbers(1)
-  return Array.from({ length: count }, () => {
+  return Int32Array.from({ length: count }, () => {
     const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
     const stall = random() < 0.001 ? 1_000_000 : 0
     return 1 + Math.floor(3_000 * Math.exp(normal) + stall)
@@ -43,13 +43,13 @@ function latencies(count: number): number[] {
 }
 
 /** As many values in each power of two: every record touches another part of memory. */
-function scattered(count: number): number[] {
+function scattered(count: number): Int32Array {
   const random = randomNumbers(2)
-  return Array.from({ length: count }, () => Math.min(1 + Math.floor(2 ** (32 * random())), highest))
+  return Int32Array.from({ length: count }, () => Math.floor(2 ** (31 * random())))
 }
 
-function edges(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => Math.max(2 ** (1 + (i % 30)) + ((i % 3) - 1), 1))
+function edges(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => Math.max(2 ** (1 + (i % 30)) + ((i % 3) - 1), 1))
 }
 
 /** The same ones in every run (mulberry32). */
@@ -75,7 +75,7 @@ function hdr(digits: Digits, useWebAssembly: boolean): HdrHistogram {
 }
 
 /** Each contender has a loop of its own, so that none pays for the others' types. */
-function recordRow(name: string, values: readonly number[], digits: Digits, ratio?: number): Row {
+function recordRow(name: string, values: Int32Array, digits: Digits, ratio?: number): Row {
   const own = new Histogram({ highest, significantDigits: digits })
   const shared = new Histogram({ buffer: Histogram.sharedBuffer({ highest, significantDigits: digits }) })
   const native = createHistogram({ lowest: 1, highest, figures: digits })
@@ -143,7 +143,7 @@ function recordRow(name: string, values: readonly number[], digits: Digits, rati
 
 const asked = [50, 90, 99, 99.9]
 
-function percentileRow(values: readonly number[]): Row {
+function percentileRow(values: Int32Array): Row {
   const own = new Histogram({ highest })
   const native = createHistogram({ lowest: 1, highest, figures: 3 })
   const [inWasm, inJs] = [hdr(3, true), hdr(3, false)]
@@ -189,7 +189,7 @@ function percentileRow(values: readonly number[]): Row {
   }
 }
 
-function encodeRow(values: readonly number[]): Row {
+function encodeRow(values: Int32Array): Row {
   const own = new Histogram({ highest })
   const inJs = hdr(3, false)
   for (const value of values) {
@@ -210,7 +210,7 @@ function encodeRow(values: readonly number[]): Row {
   }
 }
 
-function decodeRow(values: readonly number[]): Row {
+function decodeRow(values: Int32Array): Row {
   const own = new Histogram({ highest })
   for (const value of values) own.record(value)
   const [packed, plain] = [own.toBase64(), own.encode({ compressed: false })]

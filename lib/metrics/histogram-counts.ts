@@ -9,6 +9,8 @@ export interface Counts {
   /** What was no value, counted nowhere else. */
   readonly invalid: number
   get(index: number): number
+  /** The first index from `from` on whose count is not 0; `length` when there is none. */
+  nextInUse(from: number): number
   /** @param count may be negative, then at most what is there */
   add(index: number, count: number): void
   addOverflow(count: number): void
@@ -49,13 +51,23 @@ export class OwnCounts implements Counts {
     return this.#high === undefined ? this.low[index]! : this.low[index]! + this.#high[index]! * wordRange
   }
 
+  nextInUse(from: number): number {
+    const { low } = this
+    const { length } = low
+    for (let i = from; i < length; i++) {
+      if (low[i] !== 0 || (this.#high !== undefined && this.#high[i] !== 0)) return i
+      if (i % blockLength !== blockLength - 1 || this.#high !== undefined) continue
+      while (i + blockLength < length && isEmptyBlock(low, i + 1)) i += blockLength
+    }
+    return length
+  }
+
   /** Counters stop at 2^53 - 1. */
   add(index: number, count: number): void {
     if (index >= this.low.length) this.#grow(index)
-    const sum = Math.min(this.get(index) + count, Number.MAX_SAFE_INTEGER)
-    this.low[index] = sum % wordRange
-    if (sum >= wordRange) this.#high ??= new Uint32Array(this.low.length)
-    if (this.#high !== undefined) this.#high[index] = Math.floor(sum / wordRange)
+    const sum = this.get(index) + count
+    if (sum < wordRange && this.#high === undefined) this.low[index] = sum
+    else this.#set(index, Math.min(sum, Number.MAX_SAFE_INTEGER))
   }
 
   addOverflow(count: number): void {
@@ -116,6 +128,12 @@ export class OwnCounts implements Counts {
     return copy
   }
 
+  #set(index: number, count: number): void {
+    this.#high ??= new Uint32Array(this.low.length)
+    this.low[index] = count % wordRange
+    this.#high[index] = Math.floor(count / wordRange)
+  }
+
   #grow(index: number): void {
     const length = Math.min(Math.max(index + 1, this.low.length * 2), this.#capacity)
     this.low = widened(this.low, length)
@@ -126,16 +144,15 @@ export class OwnCounts implements Counts {
 const blockLength = 8
 
 /** Most blocks of a histogram are empty, and that takes no additions to see. */
+function isEmptyBlock(words: Uint32Array, at: number): boolean {
+  const first = words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!
+  return (first | words[at + 4]! | words[at + 5]! | words[at + 6]! | words[at + 7]!) === 0
+}
+
 function blockSum(words: Uint32Array, at: number): number {
-  const a = words[at]!
-  const b = words[at + 1]!
-  const c = words[at + 2]!
-  const d = words[at + 3]!
-  const e = words[at + 4]!
-  const f = words[at + 5]!
-  const g = words[at + 6]!
-  const h = words[at + 7]!
-  return (a | b | c | d | e | f | g | h) === 0 ? 0 : a + b + (c + d) + (e + f + (g + h))
+  if (isEmptyBlock(words, at)) return 0
+  const first = words[at]! + words[at + 1]! + (words[at + 2]! + words[at + 3]!)
+  return first + (words[at + 4]! + words[at + 5]! + (words[at + 6]! + words[at + 7]!))
 }
 
 function widened(words: Uint32Array, length: number): Uint32Array {

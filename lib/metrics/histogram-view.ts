@@ -56,9 +56,8 @@ export abstract class HistogramView {
   get sum(): number {
     const { layout, counts } = this
     let sum = 0
-    for (let i = 0; i < counts.length; i++) {
-      const count = counts.get(i)
-      if (count > 0) sum += layout.medianAt(i) * count
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
+      sum += layout.medianAt(i) * counts.get(i)
     }
     return sum
   }
@@ -70,12 +69,15 @@ export abstract class HistogramView {
 
   /** Of the population, not of a sample. */
   get stddev(): number {
-    const { layout, counts, mean } = this
+    return this.deviationFrom(this.mean)
+  }
+
+  protected deviationFrom(mean: number): number {
+    const { layout, counts } = this
     let total = 0
     let squares = 0
-    for (let i = 0; i < counts.length; i++) {
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
       const count = counts.get(i)
-      if (count === 0) continue
       total += count
       squares += (layout.medianAt(i) - mean) ** 2 * count
     }

@@ -134,10 +134,11 @@ export class Histogram extends HistogramView {
 
   /** Adds all that another histogram counted. What this one has no counter for is counted like a value above `highest`. */
   add(other: Histogram): void {
-    const { counts } = other
-    for (let i = 0; i < counts.length; i++) {
-      const count = counts.get(i)
-      if (count > 0) this.#addAt(other.layout, i, count)
+    const { counts, layout } = other
+    const aligned = layout.matches(this.layout) && counts.length <= this.layout.length
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
+      if (aligned) this.counts.add(i, counts.get(i))
+      else this.#addAt(layout, i, counts.get(i))
     }
     this.counts.addOverflow(counts.overflow)
     this.counts.addInvalid(counts.invalid)
@@ -180,9 +181,11 @@ export class Histogram extends HistogramView {
 
   snapshot(): HistogramSnapshot {
     const frozen = this.copy()
-    const { count, sum, min, max, mean, stddev, overflowCount, invalidCount } = frozen
+    const { count, sum, min, max, overflowCount, invalidCount } = frozen
+    const mean = count === 0 ? 0 : sum / count
     return {
-      ...{ count, sum, min, max, mean, stddev },
+      ...{ count, sum, min, max, mean },
+      stddev: frozen.deviationFrom(mean),
       p50: frozen.valueAt(50, count),
       p75: frozen.valueAt(75, count),
       p90: frozen.valueAt(90, count),

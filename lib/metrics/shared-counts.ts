@@ -61,6 +61,12 @@ export class SharedCounts implements Counts {
     return index < this.length ? this.#cell(extraCells + index) : 0
   }
 
+  nextInUse(from: number): number {
+    let i = from
+    while (i < this.length && this.#cell(extraCells + i) === 0) i++
+    return i
+  }
+
   add(index: number, count: number): void {
     this.#addTo(extraCells + index, count)
   }
