@@ -50,7 +50,10 @@ export interface HistogramSnapshot {
 export class Histogram extends HistogramView {
   /** The counters' lower words, for `record`. */
   #words: Uint32Array = new Uint32Array(0)
-  /** Below this, `record` finds the counter with 32-bit arithmetic, and it exists. */
+  /**
+   * Below this, `record` finds the counter with 32-bit arithmetic, and it exists. Always a small integer: a field that
+   * became a double would give histograms two shapes.
+   */
   #limit = 0
   readonly #unitMagnitude: number
   readonly #halfMagnitude: number
@@ -95,7 +98,7 @@ export class Histogram extends HistogramView {
    */
   record(value: number, count = 1): void {
     if (typeof value === 'number' && value >= 0 && value < this.#limit && count === 1) {
-      const bits = value >>> 0
+      const bits = value | 0
       const bucket = this.#leadingZeros - Math.clz32(bits | this.#mask)
       const index = (bucket << this.#halfMagnitude) + (bits >>> (bucket + this.#unitMagnitude))
       const before = this.#words[index]!
@@ -281,10 +284,13 @@ export class Histogram extends HistogramView {
     if (!(counts instanceof OwnCounts) || this.#words === counts.low) return
     this.#words = counts.low
     if (layout.unitMagnitude + layout.subBucketMagnitude < 32) {
-      this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, 2 ** 32)
+      this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, largestSmallInteger)
     }
   }
 }
+
+/** Of those that V8 keeps unboxed in a field. */
+const largestSmallInteger = 2 ** 31 - 1
 
 function isMagnitude(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY
