@@ -141,6 +141,7 @@ interface Slice {
   p50Ms: number
   p99Ms: number
   p999Ms: number
+  latency: (readonly [share: number, ms: number])[]
 }
 
 async function slice(
@@ -160,9 +161,21 @@ async function slice(
     requestsPerSecond: result.requests.average,
     p50Ms: result.latency.p50,
     p99Ms: result.latency.p99,
-    p999Ms: result.latency.p99_9
+    p999Ms: result.latency.p99_9,
+    latency: percentiles.map(([share, name]) => [share, result.latency[name]] as const)
   }
 }
+
+const percentiles = [
+  [0.5, 'p50'],
+  [0.75, 'p75'],
+  [0.9, 'p90'],
+  [0.975, 'p97_5'],
+  [0.99, 'p99'],
+  [0.999, 'p99_9'],
+  [0.9999, 'p99_99'],
+  [0.99999, 'p99_999']
+] as const
 
 function fire(port: number, load: Load, tokens: string[], seconds: number): Promise<autocannon.Result> {
   return autocannon({
@@ -192,6 +205,7 @@ function summary(slices: Slice[]): Slice {
     requestsPerSecond: median(({ requestsPerSecond }) => requestsPerSecond),
     p50Ms: median(({ p50Ms }) => p50Ms),
     p99Ms: median(({ p99Ms }) => p99Ms),
-    p999Ms: median(({ p999Ms }) => p999Ms)
+    p999Ms: median(({ p999Ms }) => p999Ms),
+    latency: percentiles.map(([share], i) => [share, median(({ latency }) => latency[i][1])] as const)
   }
 }

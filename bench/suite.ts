@@ -14,6 +14,8 @@ export interface Row {
   contenders: [Contender, ...Contender[]]
   /** What the design asks for: the peer's time over Ostiary's. Below 1 it is a bound on how much slower Ostiary may be. */
   targets?: { peer: string; ratio: number }[]
+  /** Puts Ostiary's time on a curve over rows: `x` keys, tokens or whatever `of` names. */
+  curve?: { of: string; x: number }
   /** Figures that are no times: bytes a key, bytes encoded. */
   figures?: Record<string, number>
   /** Undoes what the row set up. */
@@ -33,6 +35,8 @@ export interface EndToEndResult {
     p99Ms: number
     p999Ms: number
     heapBytes: number
+    /** Percentiles of latency: share of requests below 1, and ms. */
+    latency: (readonly [share: number, ms: number])[]
   }[]
 }
 

@@ -7,7 +7,7 @@ import type { MetricsOptions } from './metrics/http-metrics.ts'
 import type { MetricRegistry, StatMetric, StatSample } from './metrics/metric-registry.ts'
 import type { MetricsCollector } from './metrics/metrics-collector.ts'
 import type { MetricsEndpointOptions } from './metrics/metrics-endpoint.ts'
-import type { RateLimit, RateLimitStats } from './rate-limit/rate-limit.ts'
+import type { RateLimitMiddleware, RateLimitStats } from './rate-limit/rate-limit.ts'
 import type { UsageRecorder, UsageRecorderStats } from './usage/usage-recorder.ts'
 
 export interface GateMetricsOptions extends MetricsOptions {
@@ -20,7 +20,7 @@ export interface GateMetricsOptions extends MetricsOptions {
 
 export interface GateParts {
   verifier: TokenVerifier | undefined
-  limited: RateLimit | undefined
+  limited: RateLimitMiddleware | undefined
   auditLogger: AuditLogger | undefined
   recorder: UsageRecorder | undefined
   reporter: Reporter
@@ -30,7 +30,7 @@ export interface GateParts {
 export function registerStats(registry: MetricRegistry, parts: GateParts): void {
   const { verifier, limited, auditLogger, recorder, reporter } = parts
   if (verifier !== undefined) registry.source(() => verifier.stats, verifierMetrics)
-  if (limited !== undefined) registry.source(() => limited.stats(), rateLimitMetrics)
+  if (limited !== undefined) registry.source(() => limited.stage.stats, rateLimitMetrics)
   if (auditLogger !== undefined) registry.source(() => auditLogger.stats, auditMetrics)
   if (recorder !== undefined) registry.source(() => recorder.stats, usageMetrics)
   registry.source(() => reporter.counts, reporterMetrics)

@@ -1,4 +1,5 @@
 /** The whole pipeline in one call: measure, audit, record, authenticate, limit. */
+import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { audit } from './audit/audit.ts'
 import { AuditLogger, type AuditLoggerOptions } from './audit/audit-logger.ts'
@@ -6,17 +7,18 @@ import { type Authenticate, type AuthenticateOptions, authenticate } from './aut
 import { Entrance } from './entrance.ts'
 import { collectValidations, type GateMetricsOptions, registerStats } from './gate-metrics.ts'
 import { ClientAddress, type ClientAddressOptions } from './http/client-address.ts'
-import { openExchange } from './http/exchange.ts'
+import { type Exchange, openExchange } from './http/exchange.ts'
 import { defaultSkip, PathFilter, type PathFilterOptions } from './http/path-filter.ts'
 import { composed, type Pipeline, type Stage, type StageMiddleware } from './http/pipeline.ts'
 import { answerProblem } from './http/problem.ts'
 import { Reporter, type ReporterOptions } from './http/reporter.ts'
+import { observeServer } from './http/server-events.ts'
 import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { metricsEndpoint } from './metrics/metrics-endpoint.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
-import { type RateLimit, type RateLimitOptions, rateLimit } from './rate-limit/rate-limit.ts'
+import { type RateLimitMiddleware, type RateLimitOptions, rateLimit } from './rate-limit/rate-limit.ts'
 import { type TokenUsageMiddleware, type TokenUsageOptions, tokenUsage } from './usage/token-usage.ts'
 import type { UsageRecorder } from './usage/usage-recorder.ts'
 
@@ -42,6 +44,8 @@ export interface GateOptions extends ClientAddressOptions {
   skip?: PathFilterOptions
   /** Told of what went wrong beside the requests, at most once a minute for each kind. Default: a process warning. */
   onReport?: ReporterOptions['onReport']
+  /** Makes `currentExchange()` work below the handler. Default false: it costs. */
+  asyncContext?: boolean
   /** ms that `close` waits for open requests, so that their events are kept. Default 1 000. */
   closeGraceMs?: number
 }
@@ -56,6 +60,11 @@ export interface Gate extends Pipeline {
   readonly auditLogger: AuditLogger | undefined
   /** The token usage log and its statistics. */
   readonly usage: UsageRecorder | undefined
+  /**
+   * Measures and audits what a server does without asking the gate: answers of Node's own (400, 408, 413, 417, 431, 503),
+   * broken requests, and upgrades; until `close`.
+   */
+  attach(server: EventEmitter): void
   /** Resolves when tokens can be verified; rejects when the configuration turns out to be wrong. */
   ready(): Promise<void>
   /** Stores what audit and usage hold in memory. */
@@ -88,11 +97,16 @@ export function ostiary(options: GateOptions = {}): Gate {
   const stages = [parts.measured, parts.audited, parts.recorded, parts.authenticated, parts.limited]
     .filter(part => part !== undefined)
     .map(part => (part as StageMiddleware).stage)
+  const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
   const gate = composed([entrance, ...stages] satisfies Stage[], {
-    clientAddress: new ClientAddress(addressOptions(options)),
-    reporter,
-    skip: new PathFilter(options.skip ?? defaultSkip)
+    ...context,
+    skip: new PathFilter(options.skip ?? defaultSkip),
+    asyncContext: options.asyncContext ?? false
   })
+  const observers = [parts.measured, parts.audited]
+    .filter(part => part !== undefined)
+    .map(({ stage }) => stage)
+  const detachments: (() => void)[] = []
   let closing: Promise<void> | undefined
   return Object.assign(gate, {
     metrics: parts.endpoint,
@@ -100,10 +114,19 @@ export function ostiary(options: GateOptions = {}): Gate {
     collector: parts.collector,
     auditLogger: parts.auditLogger,
     usage: parts.recorded?.recorder,
+    attach(server: EventEmitter) {
+      const observe = (exchange: Exchange): void => {
+        for (const observer of observers) observer.enter(exchange)
+      }
+      detachments.push(observeServer(server, observe, context))
+    },
     ready: async () => parts.authenticated?.verifier.ready(),
     flush: () => flush(parts),
     close() {
-      closing ??= entrance.close().then(() => close(parts, options))
+      closing ??= entrance.close().then(() => {
+        for (const detach of detachments) detach()
+        return close(parts, options)
+      })
       return closing
     }
   })
@@ -114,7 +137,7 @@ interface Parts {
   audited: StageMiddleware | undefined
   recorded: TokenUsageMiddleware | undefined
   authenticated: Authenticate | undefined
-  limited: RateLimit | undefined
+  limited: RateLimitMiddleware | undefined
   registry: MetricRegistry | undefined
   collector: MetricsCollector | undefined
   processMetrics: ProcessMetrics | undefined
@@ -213,6 +236,7 @@ const optionNames = new Set<string>([
   'trustProxy',
   'ipv6Prefix',
   'onReport',
+  'asyncContext',
   'closeGraceMs'
 ] satisfies (keyof GateOptions)[])
 
@@ -230,6 +254,10 @@ function checkNames(options: GateOptions): void {
     if (value !== undefined && value !== false && (typeof value !== 'object' || value === null)) {
       throw new TypeError(`ostiary: ${name} must be an object or false, got ${String(value)}`)
     }
+  }
+  const { asyncContext } = options
+  if (asyncContext !== undefined && typeof asyncContext !== 'boolean') {
+    throw new TypeError(`ostiary: asyncContext must be true or false, got ${String(asyncContext)}`)
   }
   const { metrics } = options
   if (

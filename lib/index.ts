@@ -10,9 +10,9 @@ export {
   type AuditDetails,
   AuditLogger,
   type AuditLoggerOptions,
+  type AuditSink,
   type AuditStats
 } from './audit/audit-logger.ts'
-export type { AuditSink } from './audit/audit-sink.ts'
 export {
   type Authenticate,
   type AuthenticateOptions,
@@ -56,6 +56,7 @@ export { User } from './auth/user.ts'
 export type { Claims, TokenHeader, VerifiedToken } from './auth/verified-token.ts'
 export { type Gate, type GateAuditOptions, type GateOptions, ostiary } from './gate.ts'
 export type { GateMetricsOptions } from './gate-metrics.ts'
+export { currentExchange } from './http/async-context.ts'
 export type { ClientAddressOptions } from './http/client-address.ts'
 export {
   type Caller,
@@ -109,7 +110,7 @@ export {
 export { type AllowScrape, type MetricsEndpointOptions, metricsEndpoint } from './metrics/metrics-endpoint.ts'
 export { ProcessMetrics, type ProcessMetricsOptions } from './metrics/process-metrics.ts'
 export {
-  type RateLimit,
+  type RateLimitMiddleware,
   type RateLimitOptions,
   type RateLimitRefusal,
   type RateLimitStats,

@@ -9,6 +9,7 @@ import connect from 'connect'
 import { LocalIssuer } from '../examples/local-issuer.ts'
 import {
   AuditLogger,
+  currentExchange,
   exchangeOf,
   type Gate,
   type GateOptions,
@@ -20,7 +21,7 @@ import {
   requireHuman
 } from '../lib/index.ts'
 import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
-import { listen } from './support/server.ts'
+import { converse, listen } from './support/server.ts'
 
 const audience = 'orders-api'
 const person = { sub: 'jane', sid: 's-1', name: 'Jane Doe', email: 'jane@example.com', client_id: 'web' }
@@ -378,6 +379,36 @@ test('a client that leaves is audited as aborted, with no status', async t => {
   assert.equal(event.outcome, 'aborted')
 })
 
+test('an attached server shows what Node answers itself', async t => {
+  const { gate, events } = await guard(t)
+  const server = createServer(gate.wrap((_req, res) => res.end()))
+  gate.attach(server)
+  const port = await listen(t, server)
+  assert.match(await converse(port, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  assert.match(await converse(port, 'no http at all\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  const logged = await events()
+  assert.deepEqual(
+    logged.map(({ event_type, status_code }) => [event_type, status_code]),
+    [
+      ['request_error', 400],
+      ['request_error', 400]
+    ]
+  )
+  await gate.close()
+  assert.match(await converse(port, 'no http at all\r\n\r\n'), /^HTTP\/1\.1 400 /)
+})
+
+test('the exchange is at hand anywhere below the handler, on request', async t => {
+  const { issuer, call } = await guard(t, {
+    options: { asyncContext: true },
+    handler: async (_req, res) => {
+      await new Promise(setImmediate)
+      res.end(currentExchange()?.user?.id)
+    }
+  })
+  assert.equal(await (await call('/', await issuer.issue(person))).text(), 'jane')
+})
+
 test('wrong options are named at construction, with the value', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
   t.after(() => rm(folder, { recursive: true }))
@@ -404,6 +435,7 @@ test('wrong options are named at construction, with the value', async t => {
     [{ trustProxy: -1 }, /trustProxy must be a number of hops or a list of CIDRs, got -1/],
     [{ trustProxy: ['10.0.0.0/40'] }, /trustProxy must hold addresses or CIDRs, got "10\.0\.0\.0\/40"/],
     [{ ipv6Prefix: 8 }, /ipv6Prefix must be an integer from 32 to 128, got 8/],
+    [{ asyncContext: 1 }, /asyncContext must be true or false, got 1/],
     [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0, got -1/]
   ]
   for (const [options, message] of wrong)

@@ -3,12 +3,14 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import type { EndToEndResult, Row } from '../suite.ts'
 import type { Measured } from './measure.ts'
+import { barChart, lineChart } from './plots.ts'
 
 export interface Result {
   suite: string
   row: string
   measured: Measured[]
   figures: Record<string, number>
+  curve: Row['curve']
   targets: { peer: string; ratio: number; reached: number; met: boolean }[]
 }
 
@@ -18,7 +20,7 @@ export function resultOf(suite: string, row: Row, measured: Measured[]): Result 
     if (found === undefined) throw new Error(`${suite} / ${row.name}: no contender called ${peer}`)
     return { peer, ratio, reached: found.ratio, met: found.ratio >= ratio }
   })
-  return { suite, row: row.name, measured, figures: row.figures ?? {}, targets }
+  return { suite, row: row.name, measured, figures: row.figures ?? {}, curve: row.curve, targets }
 }
 
 /** The lines of one result: ratios first, then times. */
@@ -90,8 +92,68 @@ export function writeReport(
   endToEnd: readonly EndToEndResult[]
 ): void {
   mkdirSync(folder, { recursive: true })
-  writeFileSync(new URL('results.json', folder), `${JSON.stringify({ results, endToEnd }, undefined, 2)}\n`)
-  writeFileSync(new URL('results.md', folder), markdown(results, endToEnd))
+  const write = (name: string, text: string): void => writeFileSync(new URL(name, folder), text)
+  write('results.json', `${JSON.stringify({ results, endToEnd }, undefined, 2)}\n`)
+  write('results.md', markdown(results, endToEnd))
+  for (const suite of new Set(results.map(({ suite }) => suite)))
+    write(`${suite}.svg`, ratioChart(suite, results))
+  for (const of of new Set(results.flatMap(({ curve }) => curve?.of ?? [])))
+    write(`${slug(of)}.svg`, costChart(of, results))
+  for (const result of endToEnd) {
+    write(`${slug(result.name)}-cpu.svg`, overheadChart(result))
+    write(`${slug(result.name)}-latency.svg`, latencyChart(result))
+  }
+}
+
+function ratioChart(suite: string, results: readonly Result[]): string {
+  const bars = results
+    .filter(result => result.suite === suite)
+    .flatMap(({ row, measured, targets }) =>
+      measured.slice(1).map(({ contender, ratio }) => ({
+        label: `${row}: ${contender}`.slice(0, 56),
+        value: ratio,
+        target: targets.find(({ peer }) => peer === contender)?.ratio
+      }))
+    )
+  return barChart(`${suite}: time over Ostiary’s`, bars)
+}
+
+function costChart(of: string, results: readonly Result[]): string {
+  const points = results.flatMap(({ curve, measured }) =>
+    curve?.of === of ? [[curve.x, measured[0].medianNs] as const] : []
+  )
+  const sorted = points.toSorted(([a], [b]) => a - b)
+  return lineChart(
+    `Cost against ${of}`,
+    [{ name: 'ostiary', points: sorted }],
+    { label: of, log: true },
+    { label: 'ns' }
+  )
+}
+
+function overheadChart({ name, servers }: EndToEndResult): string {
+  const least = servers.slice(1).map(({ cpuMicros }) => cpuMicros / servers[0].cpuMicros)
+  return barChart(
+    `${name}: CPU a request over a bare server’s`,
+    servers.slice(1).map((server, i) => ({ label: server.name, value: least[i] }))
+  )
+}
+
+function latencyChart({ name, servers }: EndToEndResult): string {
+  const curves = servers.map(({ name, latency }) => ({
+    name,
+    points: latency.map(([share, ms]) => [1 / (1 - share), Math.max(ms, 0.1)] as const)
+  }))
+  return lineChart(
+    `${name}: latency`,
+    curves,
+    { label: '1 / (1 − percentile)', log: true },
+    { label: 'ms', log: true }
+  )
+}
+
+function slug(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
 }
 
 function time(ns: number): string {

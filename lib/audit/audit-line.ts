@@ -7,7 +7,7 @@ import { flat, PrintedTexts } from './printed-texts.ts'
 
 /** Callers whose printed form is kept at hand. */
 const maxCallers = 1_024
-const anonymous = '"user_id":null,"client_id":null,"is_m2m":null'
+const anonymous = ',"user_id":null,"client_id":null,"is_m2m":null'
 /** `.000` to `.999` */
 const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
 
@@ -34,13 +34,13 @@ export class AuditLineFormat {
     const { user, req, clientAddress, denial } = exchange
     const userAgent = req.headers['user-agent']
     return (
-      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}",` +
+      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}"` +
       (user === undefined ? anonymous : this.#caller(user)) +
       `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
       (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
       (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
       `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
-      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(exchange.tokenId)}`) +
+      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(String(exchange.tokenId))}`) +
       (denial === undefined
         ? ''
         : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
@@ -89,8 +89,7 @@ export class AuditLineFormat {
     ) {
       const { id, clientId, isM2M } = user
       const text = flat(
-        `"user_id":${jsonString(id)},"client_id":${clientId === null ? 'null' : jsonString(clientId)}` +
-          `,"is_m2m":${isM2M}`
+        jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
       )
       printed = { id, clientId, isM2M, text }
       if (this.#callers.size >= maxCallers) this.#callers.clear()

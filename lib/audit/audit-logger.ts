@@ -32,7 +32,7 @@ export interface AuditLoggerOptions {
   path?: string
   /** Receives every event. What it throws, or a promise of it rejects with, is counted. */
   callback?: (event: AuditEvent) => unknown
-  /** Lines on standard output. Default: true when nothing else was given. */
+  /** Lines on standard output, for development: Node may write there synchronously. Default: true when nothing else was given. */
   console?: boolean
   /** A place of your own for the lines. */
   sink?: AuditSink
@@ -67,6 +67,9 @@ interface Outlet {
 
 /** Callbacks that may be unfinished at once; further events pass them by, counted. */
 const maxOpenCallbacks = 1_000
+/** Made once: in an outage every request would pay for their stacks. */
+const notKept = new Error('the audit log could not keep a line')
+const tooManyCallbacks = new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`)
 /** ms that closing waits for callbacks. */
 const closeCallbacksMs = 2_000
 
@@ -194,7 +197,7 @@ export class AuditLogger {
     this.#dropped++
     outlet.dropped++
     outlet.droppedSince ??= new Date()
-    this.#reporter.report('audit_lost', new Error('the audit log could not keep a line'))
+    this.#reporter.report('audit_lost', notKept)
   }
 
   /** The gap is part of the log, in its place. */
@@ -217,7 +220,7 @@ export class AuditLogger {
 
   #call(event: AuditEvent): void {
     if (this.#openCallbacks.size >= maxOpenCallbacks) {
-      this.#callbackFailed(new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`))
+      this.#callbackFailed(tooManyCallbacks)
       return
     }
     try {

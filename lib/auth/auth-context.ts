@@ -8,6 +8,8 @@ export interface ChallengeParameters {
   readonly realm?: string
   /** URL of the protected resource metadata. */
   readonly resourceMetadata?: string
+  /** Signatures of DPoP proofs, where tokens bound to a key are taken too (RFC 9449, section 7.1). */
+  readonly dpopAlgorithms?: readonly string[]
 }
 
 export interface AuthContext {
@@ -30,14 +32,25 @@ export function authContextOf(exchange: Exchange): AuthContext {
   return user instanceof User ? user.context : ((exchange as Bearing)[kContext] ?? noAuthentication)
 }
 
-/** The value of `WWW-Authenticate`. Parameters are fixed words and configured values, never text of the request. */
-export function bearerChallenge(
+/**
+ * The value of `WWW-Authenticate`. Parameters are fixed words and configured values, never text of the request.
+ * @param scheme by which the token was sent, if any
+ */
+export function challengeOf(
   challenge: ChallengeParameters,
-  parameters: Readonly<Record<string, string>>
+  parameters: Readonly<Record<string, string>>,
+  scheme: 'Bearer' | 'DPoP' = 'Bearer'
 ): string {
-  const all = { realm: challenge.realm, ...parameters, resource_metadata: challenge.resourceMetadata }
-  const written = Object.entries(all)
+  const { realm, resourceMetadata: resource_metadata, dpopAlgorithms } = challenge
+  const algs = dpopAlgorithms?.join(' ')
+  if (scheme === 'DPoP') return written('DPoP', { realm, ...parameters, algs, resource_metadata })
+  const bearer = written('Bearer', { realm, ...parameters, resource_metadata })
+  return algs === undefined ? bearer : `${bearer}, ${written('DPoP', { algs })}`
+}
+
+function written(scheme: string, parameters: Readonly<Record<string, string | undefined>>): string {
+  const pairs = Object.entries(parameters)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}="${String(value).replace(/["\\]/g, '\\$&')}"`)
-  return written.length === 0 ? 'Bearer' : `Bearer ${written.join(', ')}`
+  return pairs.length === 0 ? scheme : `${scheme} ${pairs.join(', ')}`
 }

@@ -2,12 +2,20 @@
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
-import { type AuthContext, bearerChallenge, passAnonymous } from './auth-context.ts'
-import { authorizationOf, bearerToken, hasQueryToken, judgeSyntax, twoMethods } from './bearer-token.ts'
+import { type AuthContext, challengeOf, passAnonymous } from './auth-context.ts'
+import {
+  authorizationOf,
+  bearerToken,
+  dpopToken,
+  hasQueryToken,
+  judgeSyntax,
+  twoMethods
+} from './bearer-token.ts'
 import { systemClock } from './clock.ts'
 import { checkEndpoint } from './endpoint.ts'
 import { type MembershipOptions, Memberships } from './memberships.ts'
 import { Refusal } from './refusal.ts'
+import { SenderCheck, type SenderCheckOptions } from './sender-check.ts'
 import { TokenVerifier, type TokenVerifierOptions, type Verdict } from './token-verifier.ts'
 import { User } from './user.ts'
 import type { VerifiedToken } from './verified-token.ts'
@@ -16,7 +24,7 @@ import type { CachedToken } from './verified-token-cache.ts'
 /** What became of a token that a request carried. `reason` is undefined when it was good. */
 export type ValidationListener = (reason: string | undefined, durationMs: number, exchange: Exchange) => void
 
-export interface AuthenticateSettings {
+export interface AuthenticateSettings extends SenderCheckOptions {
   /** Lets requests without a token through, to the guards behind; a bad token is refused all the same. Default false. */
   optional?: boolean
   /** Lets CORS pre-flights through, which never carry a token (Fetch, section 4.8). Default true. */
@@ -42,11 +50,25 @@ export interface Authenticate extends StageMiddleware {
 
 /** @throws TypeError when an option is not what it must be */
 export function authenticate(options: AuthenticateOptions): Authenticate {
-  const verifier = 'verifier' in options ? options.verifier : new TokenVerifier(options)
+  const senders = new SenderCheck(options)
+  const verifier =
+    'verifier' in options ? options.verifier : new TokenVerifier(withConfirmations(options, senders))
   if (!(verifier instanceof TokenVerifier)) {
     throw new TypeError(`authenticate: verifier must be a TokenVerifier, got ${String(verifier)}`)
   }
-  return Object.assign(stageMiddleware(new Authentication(verifier, options)), { verifier })
+  for (const confirmation of senders.confirmations) {
+    if (!verifier.confirmations.includes(confirmation)) {
+      throw new TypeError(`authenticate: verifier must be made with confirmations that hold ${confirmation}`)
+    }
+  }
+  return Object.assign(stageMiddleware(new Authentication(verifier, options, senders)), { verifier })
+}
+
+function withConfirmations(
+  options: TokenVerifierOptions,
+  { confirmations }: SenderCheck
+): TokenVerifierOptions {
+  return { ...options, confirmations: [...(options.confirmations ?? []), ...confirmations] }
 }
 
 /** What a keep-alive connection sent last, so that the same again costs one comparison. */
@@ -67,8 +89,11 @@ class Authentication implements Stage {
   readonly #onValidation: ValidationListener | undefined
   readonly #remembers: boolean
   readonly #ownClock: boolean
+  readonly #senders: SenderCheck
+  /** Tokens bound to a sender are taken at all. */
+  readonly #checksSenders: boolean
 
-  constructor(verifier: TokenVerifier, options: AuthenticateSettings) {
+  constructor(verifier: TokenVerifier, options: AuthenticateSettings, senders: SenderCheck) {
     const { realm, resourceMetadata, isApiToken = hasApiUse, onValidation } = options
     checkFunction('isApiToken', isApiToken)
     if (onValidation !== undefined) checkFunction('onValidation', onValidation)
@@ -76,7 +101,11 @@ class Authentication implements Stage {
     if (resourceMetadata !== undefined) checkEndpoint('authenticate: resourceMetadata', resourceMetadata)
     this.#verifier = verifier
     this.#context = {
-      challenge: { ...(realm !== undefined && { realm }), ...(resourceMetadata && { resourceMetadata }) },
+      challenge: {
+        ...(realm !== undefined && { realm }),
+        ...(resourceMetadata && { resourceMetadata }),
+        ...(senders.dpopAlgorithms && { dpopAlgorithms: senders.dpopAlgorithms })
+      },
       memberships: new Memberships(options.memberships)
     }
     this.#optional = options.optional ?? false
@@ -85,6 +114,8 @@ class Authentication implements Stage {
     this.#onValidation = onValidation
     this.#remembers = !verifier.cache.hashesTokens
     this.#ownClock = verifier.clock !== systemClock
+    this.#senders = senders
+    this.#checksSenders = senders.confirmations.length > 0
   }
 
   enter(exchange: Exchange): boolean | Promise<boolean> {
@@ -97,8 +128,8 @@ class Authentication implements Stage {
     const verdict = this.#recall(exchange, authorization, now) ?? this.#check(exchange, authorization, now)
     if (verdict === undefined) return this.#withoutToken(exchange)
     return verdict instanceof Promise
-      ? verdict.then(settled => this.#decide(exchange, settled))
-      : this.#decide(exchange, verdict)
+      ? verdict.then(settled => this.#decide(exchange, settled, authorization))
+      : this.#decide(exchange, verdict, authorization)
   }
 
   /** The same header again on this connection. */
@@ -112,7 +143,7 @@ class Authentication implements Stage {
 
   /** Undefined: the header is of another scheme. */
   #check(exchange: Exchange, authorization: string, now: number): Verdict | Promise<Verdict> | undefined {
-    const token = bearerToken(authorization)
+    const token = this.#tokenOf(authorization)
     if (token === undefined || token instanceof Refusal) return token
     const entry = this.#verifier.find(token)
     const verdict = entry === undefined ? undefined : this.#verifier.recall(entry, now)
@@ -134,8 +165,27 @@ class Authentication implements Stage {
     }
   }
 
-  #decide(exchange: Exchange, verdict: Verdict): boolean {
-    if (verdict instanceof Refusal) return this.#refuse(exchange, verdict)
+  #tokenOf(authorization: string): string | Refusal | undefined {
+    const token = bearerToken(authorization)
+    if (token !== undefined || this.#senders.dpopAlgorithms === undefined) return token
+    return dpopToken(authorization)
+  }
+
+  #decide(exchange: Exchange, verdict: Verdict, authorization: string): boolean | Promise<boolean> {
+    if (verdict instanceof Refusal) return this.#refuse(exchange, verdict, authorization)
+    if (!this.#checksSenders) return this.#admit(exchange, verdict)
+    const checked = this.#senders.check(
+      exchange,
+      verdict,
+      this.#tokenOf(authorization) as string,
+      schemeOf(authorization)
+    )
+    const settle = (refusal: Refusal | undefined) =>
+      refusal === undefined ? this.#admit(exchange, verdict) : this.#refuse(exchange, refusal, authorization)
+    return checked instanceof Promise ? checked.then(settle) : settle(checked)
+  }
+
+  #admit(exchange: Exchange, verdict: VerifiedToken): boolean {
     const user = new User(verdict, exchange, this.#context)
     exchange.user = user
     ;(exchange.req as GuardedRequest).user = user
@@ -155,11 +205,11 @@ class Authentication implements Stage {
       status: 401,
       detail: 'This resource needs an access token.',
       extensions: { code: 'authentication_required' },
-      headers: { 'WWW-Authenticate': bearerChallenge(this.#context.challenge, {}) }
+      headers: { 'WWW-Authenticate': challengeOf(this.#context.challenge, {}) }
     })
   }
 
-  #refuse(exchange: Exchange, refusal: Refusal): false {
+  #refuse(exchange: Exchange, refusal: Refusal, authorization = ''): false {
     if (this.#onValidation !== undefined) this.#tell(refusal.reason, exchange)
     const { error, reason, description, retryAfterSeconds } = refusal
     if (error === 'unavailable') {
@@ -170,12 +220,17 @@ class Authentication implements Stage {
         headers: { 'Retry-After': String(retryAfterSeconds) }
       })
     }
-    const challenge = bearerChallenge(this.#context.challenge, { error, error_description: description })
+    const challenge = challengeOf(
+      this.#context.challenge,
+      { error, error_description: description },
+      this.#checksSenders ? schemeOf(authorization) : 'Bearer'
+    )
+    const nonce = error === 'use_dpop_nonce' ? this.#senders.dpopNonce : undefined
     return refuse(exchange, stage, reason, {
       status: error === 'invalid_request' ? 400 : 401,
       detail: `${description}.`,
       extensions: { code: error },
-      headers: { 'WWW-Authenticate': challenge }
+      headers: { 'WWW-Authenticate': challenge, ...(nonce !== undefined && { 'DPoP-Nonce': nonce }) }
     })
   }
 
@@ -186,6 +241,10 @@ class Authentication implements Stage {
       exchange.reporter.report('validation_listener', error)
     }
   }
+}
+
+function schemeOf(authorization: string): 'Bearer' | 'DPoP' {
+  return /^dpop /i.test(authorization) ? 'DPoP' : 'Bearer'
 }
 
 function hasApiUse({ claims }: VerifiedToken): boolean {

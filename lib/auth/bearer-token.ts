@@ -42,6 +42,13 @@ export function bearerToken(authorization: string): string | Refusal | undefined
   return from >= authorization.length ? empty : authorization.slice(from)
 }
 
+/** The token in a field of the scheme DPoP (RFC 9449, section 7.1); undefined when it is of another. */
+export function dpopToken(authorization: string): string | Refusal | undefined {
+  const scheme = /^dpop(?: +|$)/i.exec(authorization)?.[0]
+  if (scheme === undefined) return undefined
+  return scheme.length === authorization.length ? empty : authorization.slice(scheme.length)
+}
+
 function isBearer(authorization: string): boolean {
   if (authorization.startsWith('Bearer ')) return true
   return /^bearer(?: |$)/i.test(authorization)
@@ -57,5 +64,12 @@ const b64token = /^[\w.~+/-]+=*$/
 /** Whether a request target offers a token in its query, which is no method here (RFC 9700, section 4.3.2). */
 export function hasQueryToken(url: string): boolean {
   const query = url.indexOf('?')
-  return query !== -1 && /[?&]access_token=/.test(url.slice(query))
+  if (query === -1) return false
+  // No expression with a repetition: the sender chooses what it would have to try.
+  let at = url.indexOf('access_token=', query)
+  while (at !== -1) {
+    if (at === query + 1 || url.charCodeAt(at - 1) === 0x26) return true
+    at = url.indexOf('access_token=', at + 1)
+  }
+  return false
 }

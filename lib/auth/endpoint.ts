@@ -64,7 +64,8 @@ function messageOf(error: unknown): string {
   return error.cause instanceof Error ? `${error.message}: ${messageOf(error.cause)}` : error.message
 }
 
-async function boundedText(response: Response): Promise<string> {
+/** @throws Error beyond 1 MiB, and on what is no UTF-8 */
+export async function boundedText(response: Response): Promise<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let text = ''
   let bytes = 0

@@ -2,7 +2,7 @@
 import type { Exchange, Identity } from '../http/exchange.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
-import { authContextOf, bearerChallenge } from './auth-context.ts'
+import { authContextOf, challengeOf } from './auth-context.ts'
 
 /** Looks at a caller; refuses it, or lets it pass with true. */
 export type Check = (exchange: Exchange, user: Identity, guard: string) => boolean | Promise<boolean>
@@ -53,7 +53,7 @@ export function refuseCaller(exchange: Exchange, guard: string, refused: Refused
     status: refused.status,
     detail: refused.detail,
     extensions: { code: refused.code },
-    headers: { 'WWW-Authenticate': bearerChallenge(challenge, refused.challenge ?? {}) }
+    headers: { 'WWW-Authenticate': challengeOf(challenge, refused.challenge ?? {}) }
   })
 }
 

@@ -1,26 +1,12 @@
 /** Revocations of this process. */
+import {
+  type RevocationEntry,
+  type RevokedEpoch,
+  type RevokedToken,
+  revocationEntry
+} from './revocation-entry.ts'
 import type { RevocationList, RevocationState } from './revocation-list.ts'
 import type { VerifiedToken } from './verified-token.ts'
-
-/** One token, by `jti`, or by `signingInputDigest` where it has none. */
-export interface RevokedToken {
-  issuer: string
-  tokenId?: string
-  digest?: string
-  /** The token's `exp`, seconds since the epoch: the entry is kept so long. Default: as long as `retentionSeconds` says. */
-  expiresAt?: number
-}
-
-/** Every token of an issuer, or of one subject or client of it, that was issued before an instant. */
-export interface RevokedEpoch {
-  issuer: string
-  subject?: string
-  clientId?: string
-  /** Neither subject nor client: all tokens of the issuer. */
-  everything?: true
-  /** Tokens with an older `iat` are revoked, and those without any. Default: now. */
-  notBefore?: Date
-}
 
 export interface MemoryRevocationListOptions {
   /** Default 100 000. */
@@ -74,8 +60,12 @@ export class MemoryRevocationList implements RevocationList {
    * @throws RevocationListFullError when there is no room
    */
   revoke(revoked: RevokedToken | RevokedEpoch): void {
+    this.add(revocationEntry(revoked, this.#clock(), this.#retentionMs))
+  }
+
+  /** @internal */
+  add(entry: RevocationEntry): void {
     const now = this.#clock()
-    const entry = entryOf(revoked, now, this.#retentionMs)
     if (entry.until <= now) return
     if (now >= this.#nextSweepAt || this.#entries >= this.#maxEntries) this.#sweep(now)
     const issuer = this.#issuers.get(entry.issuer) ?? new IssuerRevocations()
@@ -92,6 +82,11 @@ export class MemoryRevocationList implements RevocationList {
     if (this.#entries === 0) return 'good'
     const issuer = this.#issuers.get(token.issuer)
     return issuer?.revokes(token) ? 'revoked' : 'good'
+  }
+
+  /** @internal */
+  *entries(): Generator<RevocationEntry> {
+    for (const issuer of this.#issuers.values()) yield* issuer.entries()
   }
 
   clear(): void {
@@ -114,22 +109,12 @@ export class MemoryRevocationList implements RevocationList {
   }
 }
 
-interface Entry {
-  readonly issuer: string
-  readonly kind: 'tokens' | 'digests' | 'subjects' | 'clients' | 'all'
-  readonly name: string
-  /** ms since the epoch; tokens issued before are revoked. */
-  readonly notBefore: number
-  /** ms since the epoch. */
-  readonly until: number
-}
-
 class IssuerRevocations {
-  readonly tokens = new Map<string, Entry>()
-  readonly digests = new Map<string, Entry>()
-  readonly subjects = new Map<string, Entry>()
-  readonly clients = new Map<string, Entry>()
-  readonly all = new Map<string, Entry>()
+  readonly tokens = new Map<string, RevocationEntry>()
+  readonly digests = new Map<string, RevocationEntry>()
+  readonly subjects = new Map<string, RevocationEntry>()
+  readonly clients = new Map<string, RevocationEntry>()
+  readonly all = new Map<string, RevocationEntry>()
 
   revokes({ tokenId, digest, claims, identity }: VerifiedToken): boolean {
     if (tokenId !== undefined && this.tokens.has(tokenId)) return true
@@ -154,63 +139,23 @@ class IssuerRevocations {
     return dropped
   }
 
+  *entries(): Generator<RevocationEntry> {
+    for (const map of this.#maps) yield* map.values()
+  }
+
   get isEmpty(): boolean {
     return this.#maps.every(map => map.size === 0)
   }
 
-  get #maps(): Map<string, Entry>[] {
+  get #maps(): Map<string, RevocationEntry>[] {
     return [this.tokens, this.digests, this.subjects, this.clients, this.all]
   }
 }
 
-function isBefore(issuedAt: number, epoch: Entry | undefined): boolean {
+function isBefore(issuedAt: number, epoch: RevocationEntry | undefined): boolean {
   return epoch !== undefined && issuedAt < epoch.notBefore
 }
 
-function later(a: Entry, b: Entry): Entry {
+function later(a: RevocationEntry, b: RevocationEntry): RevocationEntry {
   return { ...a, notBefore: Math.max(a.notBefore, b.notBefore), until: Math.max(a.until, b.until) }
-}
-
-function entryOf(revoked: RevokedToken | RevokedEpoch, now: number, retentionMs: number): Entry {
-  const { issuer } = revoked
-  if (!isName(issuer)) throw new TypeError(`revoke: issuer must be a non-empty string, got ${String(issuer)}`)
-  return isToken(revoked) ? tokenEntry(revoked, now, retentionMs) : epochEntry(revoked, now, retentionMs)
-}
-
-function isToken(revoked: RevokedToken | RevokedEpoch): revoked is RevokedToken {
-  return 'tokenId' in revoked || 'digest' in revoked
-}
-
-function tokenEntry(
-  { issuer, tokenId, digest, expiresAt }: RevokedToken,
-  now: number,
-  retentionMs: number
-): Entry {
-  if (isName(tokenId) === isName(digest)) {
-    throw new TypeError('revoke: a token is named by tokenId or by digest, one of them')
-  }
-  if (expiresAt !== undefined && !Number.isFinite(expiresAt)) {
-    throw new TypeError(`revoke: expiresAt must be seconds since the epoch, got ${expiresAt}`)
-  }
-  // A minute on top: clocks differ, and verifiers tolerate that.
-  const until = expiresAt === undefined ? now + retentionMs : expiresAt * 1000 + 60_000
-  const kind = tokenId === undefined ? 'digests' : 'tokens'
-  return { issuer, kind, name: (tokenId ?? digest) as string, notBefore: Number.POSITIVE_INFINITY, until }
-}
-
-function epochEntry(revoked: RevokedEpoch, now: number, retentionMs: number): Entry {
-  const { issuer, subject, clientId, everything, notBefore } = revoked
-  // A forgotten value must not turn into "everybody".
-  if (Number(isName(subject)) + Number(isName(clientId)) + Number(everything === true) !== 1) {
-    throw new TypeError('revoke: needs one of tokenId, digest, subject, clientId, everything')
-  }
-  const before = notBefore === undefined ? now : notBefore.getTime()
-  if (!Number.isFinite(before)) throw new TypeError('revoke: notBefore must be a valid date')
-  const kind = isName(subject) ? 'subjects' : isName(clientId) ? 'clients' : 'all'
-  const until = Math.max(before, now) + retentionMs
-  return { issuer, kind, name: subject ?? clientId ?? '', notBefore: before, until }
-}
-
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
 }

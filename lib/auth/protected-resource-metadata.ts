@@ -55,12 +55,12 @@ export function protectedResourceMetadata(
   }
   const { origin, pathname, search } = new URL(options.resource)
   const path = wellKnown + (pathname === '/' ? '' : pathname)
-  const { stage, wrap } = stageMiddleware(new MetadataStage(path, document, maxAgeSeconds))
-  const middleware = stageMiddleware(stage)
+  const middleware = stageMiddleware(new MetadataStage(path, document, maxAgeSeconds))
+  const { stage, wrap, upgrade } = middleware
   const listener = wrap(req => answerProblem(exchangeOf(req), { status: 404 }))
   const serve = (req: IncomingMessage, res: ServerResponse, next?: Next) =>
     next === undefined ? listener(req, res) : middleware(req, res, next)
-  return Object.assign(serve, { stage, wrap, path, url: origin + path + search })
+  return Object.assign(serve, { stage, wrap, upgrade, path, url: origin + path + search })
 }
 
 class MetadataStage implements Stage {

@@ -1,7 +1,12 @@
 /** Why a token is refused: the true reason for audit and metrics, and the fixed words that the client is told. */
 
-/** The error codes of RFC 6750, section 3.1; `unavailable` is a 503 and no fault of the caller. */
-export type RefusalError = 'invalid_request' | 'invalid_token' | 'unavailable'
+/** The error codes of RFC 6750, section 3.1, and RFC 9449, section 7.1; `unavailable` is a 503 and no fault of the caller. */
+export type RefusalError =
+  | 'invalid_request'
+  | 'invalid_token'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
+  | 'unavailable'
 
 export class Refusal {
   readonly error: RefusalError

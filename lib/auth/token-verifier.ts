@@ -1,48 +1,29 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { type CryptoKey, compactVerify } from 'jose'
-import type { Reporter } from '../http/reporter.ts'
+import { compactVerify, errors } from 'jose'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
-import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
-import { type CallerIdentity, checkIdentityOptions, type IdentityOptions, identityOf } from './identity.ts'
+import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
+import { issuersWord, noKeys, opaqueTokensOf } from './opaque-sources.ts'
+import type { OpaqueTokens } from './opaque-tokens.ts'
+import { ProvenToken } from './proven-token.ts'
 import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
-import { type RevocationList, signingInputDigest } from './revocation-list.ts'
+import type { RevocationList } from './revocation-list.ts'
 import { TokenHeaders } from './token-header.ts'
-import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
+import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
+import { TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
-import {
-  type CachedToken,
-  VerifiedTokenCache,
-  type VerifiedTokenCacheOptions
-} from './verified-token-cache.ts'
+import { type CachedToken, VerifiedTokenCache } from './verified-token-cache.ts'
 
-/** One issuer, with who counts as a machine among its callers. */
-export type TrustedIssuerOptions = IssuerOptions & IdentityOptions
-
-/** Options that hold for all issuers. */
-export interface TokenVerifierSettings {
-  /** Longer tokens are refused unread. Default 8192. */
-  maxTokenBytes?: number
-  /** The verified-token cache. */
-  cache?: VerifiedTokenCacheOptions
-  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
-  revocations?: RevocationList
-  /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
-  confirmations?: readonly string[]
-  /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
-  fetch?: Fetch
-  clock?: Clock
-  /** Told of failed refreshes of keys. */
-  reporter?: Reporter
-}
-
-/** One issuer's options side by side with the settings, or several in `issuers`. */
-export type TokenVerifierOptions = TokenVerifierSettings &
-  (TrustedIssuerOptions | { issuers: readonly TrustedIssuerOptions[] })
+export type {
+  TokenVerifierOptions,
+  TokenVerifierSettings,
+  TrustedIssuerOptions
+} from './token-verifier-options.ts'
 
 export interface TokenVerifierStats {
   /** The verified-token cache. */
@@ -61,8 +42,6 @@ export type Verdict = VerifiedToken | Refusal
 interface Trusted {
   readonly trust: TrustedIssuer
   readonly identity: IdentityOptions
-  /** The identity may be worked out before the signature is verified: there is no rule of the application in it. */
-  readonly foresees: boolean
 }
 
 /**
@@ -72,12 +51,16 @@ interface Trusted {
 export class TokenVerifier {
   readonly cache: VerifiedTokenCache
   readonly clock: Clock
+  /** `cnf` members that are checked after verification. */
+  readonly confirmations: readonly string[]
   readonly #trusted = new Map<string, Trusted>()
   readonly #issuers: readonly TrustedIssuer[]
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
+  readonly #reporter: Reporter
   readonly #refused: RefusedTokens
+  readonly #opaque: readonly OpaqueTokens[]
   readonly #flights = new Map<string, Promise<Verdict>>()
   #signatures = 0
   #joined = 0
@@ -88,11 +71,15 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.#reporter = reporter ?? defaultReporter
+    this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
     this.cache = new VerifiedTokenCache(options.cache)
     this.#refused = new RefusedTokens(this.cache.hashesTokens)
     const listed = issuersOf(options)
+    const hasIssuers = listed.length > 0
+    this.#opaque = opaqueTokensOf(options, { clock, reporter, fetch, confirmations, hasIssuers })
     for (const issuer of listed) {
       checkIdentityOptions(issuer, 'authenticate')
       const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
@@ -102,7 +89,7 @@ export class TokenVerifier {
     this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
     this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
     for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawn = () => this.cache.deleteWithdrawn()
+      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
     }
   }
 
@@ -159,7 +146,7 @@ export class TokenVerifier {
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const { keys } of this.#issuers) keys.close()
+    for (const issuer of this.#issuers) issuer.close()
   }
 
   get stats(): TokenVerifierStats {
@@ -175,7 +162,7 @@ export class TokenVerifier {
       if (this.#trusted.has(name)) {
         throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
       }
-      this.#trusted.set(name, { trust, identity, foresees: typeof identity.m2m !== 'function' })
+      this.#trusted.set(name, { trust, identity })
     }
   }
 
@@ -183,6 +170,7 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
+    for (const source of this.#opaque) if (source.takes(text)) return this.#ask(source, text)
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
@@ -229,10 +217,15 @@ export class TokenVerifier {
         const imported = candidate.for(header.alg as string)
         const key = imported instanceof Promise ? await imported : imported
         this.#signatures++
-        const signed = isSignedWith(text, key)
-        // Another thread checks the signature; meanwhile this one works out who the caller would be.
-        const claimed = trusted.foresees ? identityOf(token.claims, header, trusted.identity) : undefined
-        if (await signed) return this.#admit(token, candidate, trusted, claimed)
+        try {
+          await compactVerify(text, key)
+        } catch (error) {
+          // What else jose could find wrong with a token the checks before have found.
+          if (!(error instanceof errors.JWSSignatureVerificationFailed))
+            this.#reporter.report('token_verification', error)
+          continue
+        }
+        return this.#admit(token, candidate, trusted)
       }
       this.#refused.add(text, refusals.signature, keys, this.clock.monotonic())
       return refusals.signature
@@ -241,27 +234,13 @@ export class TokenVerifier {
     }
   }
 
-  #admit(
-    { text, header, claims }: CompactToken,
-    verifiedBy: VerificationKey,
-    { trust, identity: identityOptions }: Trusted,
-    claimed: CallerIdentity | undefined
-  ): Verdict {
+  #admit({ text, header, claims }: CompactToken, verifiedBy: VerificationKey, trusted: Trusted): Verdict {
     // It may have been withdrawn while its signature was verified.
     if (!verifiedBy.current) return refusals.unknownKey
     if (!freezeClaims(claims)) return refusals.tooDeep
+    const { trust } = trusted
     trust.keys.countUse()
-    const identity = claimed ?? identityOf(claims, header, identityOptions)
-    const token: VerifiedToken = Object.freeze({
-      claims,
-      header,
-      issuer: trust.issuer,
-      tokenId: claims.jti,
-      digest: claims.jti === undefined ? signingInputDigest(text) : undefined,
-      expiresAt: claims.exp as number,
-      identity,
-      evidence: identity.evidence
-    })
+    const token = new ProvenToken(text, header, claims, trust.issuer, trusted.identity)
     const proof = {
       token,
       verifiedBy,
@@ -270,6 +249,37 @@ export class TokenVerifier {
       expiresAt: token.expiresAt * 1000 + trust.toleranceMs
     }
     this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
+    return this.#unlessRevoked(token)
+  }
+
+  #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
+    const underway = this.#flights.get(text)
+    if (underway !== undefined) {
+      this.#joined++
+      return underway
+    }
+    const flight = source
+      .resolve(text)
+      .then(answer => this.#admitOpaque(text, answer))
+      .finally(() => this.#flights.delete(text))
+    this.#flights.set(text, flight)
+    return flight
+  }
+
+  #admitOpaque(text: string, token: Verdict): Verdict {
+    const now = this.clock.monotonic()
+    if (token instanceof Refusal) {
+      if (token.error === 'invalid_token') this.#refused.add(text, token, [], now)
+      return token
+    }
+    const proof = {
+      token,
+      verifiedBy: issuersWord,
+      keys: noKeys,
+      notBefore: (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000,
+      expiresAt: token.expiresAt * 1000
+    }
+    this.cache.add(text, proof, this.clock.now(), now)
     return this.#unlessRevoked(token)
   }
 
@@ -283,34 +293,10 @@ export class TokenVerifier {
   }
 }
 
-async function isSignedWith(token: string, key: CryptoKey): Promise<boolean> {
-  try {
-    await compactVerify(token, key)
-    return true
-  } catch {
-    // A bad signature: what else jose could find wrong the checks before have found.
-    return false
-  }
-}
-
 function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly VerificationKey[] | Refusal {
   const found = keys.candidates(header.kid, header.alg as string)
   if (found.length > 0) return found
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
-}
-
-function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
-  if (list === undefined || typeof list?.check === 'function') return list
-  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
-}
-
-function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
-  if (!('issuers' in options)) return [options]
-  if ('issuer' in options) throw new TypeError('authenticate: issuer and issuers exclude each other')
-  if (!Array.isArray(options.issuers) || options.issuers.length === 0) {
-    throw new TypeError('authenticate: issuers must be a list of at least one issuer')
-  }
-  return options.issuers
 }

@@ -21,7 +21,7 @@ export interface IssuerOptions {
   jwksUri?: string
   /** The keys themselves. */
   jwks?: JSONWebKeySet
-  /** How the keys are kept fresh, or a cache made before, for instance to import a snapshot. */
+  /** How the keys are kept fresh; or a cache of your own, for instance to import a snapshot, which you close. */
   jwksCache?: JwksCache | Omit<JwksCacheOptions, 'jwksUri' | 'issuer' | 'fetch' | 'clock' | 'reporter'>
   /** Asymmetric algorithms that tokens may use. Default: all of RS, PS and ES, EdDSA, unless the preset knows better. */
   algorithms?: readonly string[]
@@ -66,6 +66,7 @@ export class TrustedIssuer {
   /** Every `iss` that means this issuer. */
   readonly names: readonly string[]
   readonly keys: KeySource
+  readonly #ownsKeys: boolean
   /** The identity provider, as the preset names it for the rules about callers. */
   readonly provider: string | undefined
   readonly algorithms: ReadonlySet<string>
@@ -93,6 +94,11 @@ export class TrustedIssuer {
     this.#confirmations = context.confirmations
     this.#judgeQuirks = preset.judge
     this.keys = keySource(options, context)
+    this.#ownsKeys = this.keys !== options.jwksCache
+  }
+
+  close(): void {
+    if (this.#ownsKeys) this.keys.close()
   }
 
   /**
@@ -155,7 +161,7 @@ function keySource(options: IssuerOptions, { fetch, clock, reporter }: IssuerCon
   if (jwks !== undefined && jwksUri !== undefined) {
     throw new TypeError('authenticate: jwks and jwksUri exclude each other')
   }
-  if (jwks !== undefined) return new LocalKeys(jwks)
+  if (jwks !== undefined) return new LocalKeys(jwks, reporter)
   if (jwksCache instanceof JwksCache) return jwksCache
   if (jwksUri === undefined) checkEndpoint('authenticate: issuer', issuer)
   else checkEndpoint('authenticate: jwksUri', jwksUri)

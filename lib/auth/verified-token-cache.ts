@@ -2,7 +2,7 @@
 
 import type { VerificationKey } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
-import { TokenEntry, TokenMap } from './token-map.ts'
+import { TokenEntry, type TokenKeys, TokenMap } from './token-map.ts'
 import type { VerifiedToken } from './verified-token.ts'
 
 export interface VerifiedTokenCacheOptions {
@@ -43,7 +43,7 @@ export class CachedToken extends TokenEntry {
   /** Monotonic, ms. */
   readonly deadline: number
 
-  constructor(map: TokenMap<never>, text: string, proof: Proof, deadline: number) {
+  constructor(map: TokenKeys, text: string, proof: Proof, deadline: number) {
     // The text, and the claims, which take about twice the room of their JSON.
     super(map, text, 3 * text.length + 1_024)
     this.token = proof.token
@@ -112,12 +112,10 @@ export class VerifiedTokenCache {
    * @param wallNow ms, wall clock
    * @param now ms, monotonic
    */
-  add(text: string, proof: Proof, wallNow: number, now: number): CachedToken | undefined {
+  add(text: string, proof: Proof, wallNow: number, now: number): void {
     const lifetime = Math.min(this.#maxAgeMs, proof.expiresAt - wallNow)
-    if (text.length > this.#maxTokenBytes || lifetime <= 0) return undefined
-    const entry = new CachedToken(this.#map as TokenMap<never>, text, proof, now + lifetime)
-    this.#map.add(entry)
-    return entry.alive ? entry : undefined
+    if (text.length > this.#maxTokenBytes || lifetime <= 0) return
+    this.#map.add(new CachedToken(this.#map, text, proof, now + lifetime))
   }
 
   /** @internal */

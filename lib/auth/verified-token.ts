@@ -33,7 +33,7 @@ export interface VerifiedToken {
   readonly tokenId: string | undefined
   /** `signingInputDigest` of a token without `jti`, its name in revocation lists. */
   readonly digest: string | undefined
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch; infinite for opaque tokens that do not say. */
   readonly expiresAt: number
   /** Who the token speaks for, worked out once. */
   readonly identity: Identity

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { ClientAddress } from './client-address.ts'
 import type { Exchange } from './exchange.ts'
+import { streamOf } from './outcome.ts'
 
 const kConnection = Symbol('ostiary.connection')
 
@@ -13,6 +14,8 @@ export class Connection {
   /** A stage's memory of the last credential on this connection; the owner alone reads it. */
   credentialOwner: unknown = undefined
   credential: unknown = undefined
+  /** Whether what came on it was no HTTP, and was answered; the rest of it is read only to be thrown away. */
+  broken = false
   /**
    * Whether the socket's `close` ends every exchange that has not ended by itself. Not so for http/2, where streams end
    * by themselves, and for requests without a socket of their own, as test tools inject them.
@@ -95,8 +98,9 @@ export function connectionOfSocket(socket: Socket): Connection | undefined {
 
 /** http/2 hides its socket behind a proxy that refuses new members; the session stands in for it. */
 function bearerOf(req: IncomingMessage): Bearing | undefined {
-  if (req.httpVersionMajor < 2) return (req.socket as Bearing | null) ?? undefined
-  return (req as unknown as { stream: { session?: Bearing } }).stream.session
+  const stream = streamOf(req)
+  if (stream !== undefined) return stream.session as Bearing | undefined
+  return (req.socket as Bearing | null) ?? undefined
 }
 
 function remoteAddressOf(req: IncomingMessage): string | undefined {

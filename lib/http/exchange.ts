@@ -46,6 +46,8 @@ export interface ExchangeContext {
   readonly reporter: Reporter
 }
 
+/** Why signals fire. One for all: a client that leaves should not cost a stack trace. */
+const clientGone = new DOMException('The client is gone', 'AbortError')
 const kExchange = Symbol('ostiary.exchange')
 type Bearing = { [kExchange]?: Exchange }
 
@@ -137,11 +139,11 @@ export class Exchange {
     return this.#state
   }
 
-  /** Fires when the client is gone before the response was complete. Costs nothing until someone asks. */
+  /** Fires, with an `AbortError`, when the client is gone before the response was complete. Costs nothing until someone asks. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
-      if (this.outcome === 'aborted' || this.outcome === 'failed') this.#abort.abort()
+      if (this.outcome === 'aborted' || this.outcome === 'failed') this.#abort.abort(clientGone)
     }
     return this.#abort.signal
   }
@@ -222,19 +224,19 @@ export class Exchange {
     this.#settle(outcomeOf(this, finished))
   }
 
-  /** @internal Ends the exchange of an upgrade: its socket answered with `statusCode` and speaks another protocol now. */
-  handOver(statusCode: number): void {
+  /** @internal Ends the exchange with a status that went out on the bare socket. The response has no part in it. */
+  handOver(statusCode: number, outcome: 'completed' | 'aborted'): void {
     if (this.outcome !== 'pending') return
     this.statusCode = statusCode
     this.headAt = performance.now()
     this.endedAt = this.headAt
-    this.#settle('completed')
+    this.#settle(outcome)
   }
 
   #settle(outcome: Outcome): void {
     this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort(clientGone)
     const listeners = this.#endListeners
     if (listeners !== undefined) {
       this.#endListeners = undefined
@@ -270,12 +272,17 @@ export function openExchange(req: IncomingMessage, res: ServerResponse, context?
   return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
 }
 
+/** The exchange of a request, if Ostiary has seen it. */
+export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
+  return (req as Bearing)[kExchange]
+}
+
 /**
  * The exchange of a request that an Ostiary middleware has seen.
  * @throws Error when none has
  */
 export function exchangeOf(req: IncomingMessage): Exchange {
-  const exchange = (req as Bearing)[kExchange]
+  const exchange = knownExchangeOf(req)
   if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
   return exchange
 }

@@ -5,6 +5,7 @@
  * lose duplicate `Set-Cookie`. So headers join by `setHeader` only where the application itself used it.
  */
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { streamOf } from './outcome.ts'
 
 type HeadersArgument = OutgoingHttpHeaders | readonly (string | readonly string[])[] | null | undefined
 /** Flat name, value, name, value … */
@@ -20,7 +21,7 @@ export function writeHeadWith(
 ): ServerResponse {
   const position = headersPosition(args)
   const headers = position === 0 ? undefined : (args[position] as HeadersArgument)
-  if (res.getHeaderNames().length > 0 || isHttp2(res)) {
+  if (res.getHeaderNames().length > 0 || streamOf(res.req) !== undefined) {
     for (let i = 0; i < pending.length; i += 2) {
       if (!res.hasHeader(pending[i]) && !names(headers, pending[i])) res.setHeader(pending[i], pending[i + 1])
     }
@@ -73,8 +74,4 @@ function names(headers: HeadersArgument, name: string): boolean {
 /** Whether two header names are one, in any case. */
 export function sameName(a: unknown, b: string): boolean {
   return typeof a === 'string' && a.length === b.length && (a === b || a.toLowerCase() === b.toLowerCase())
-}
-
-function isHttp2(res: ServerResponse): boolean {
-  return res.req.httpVersionMajor === 2
 }

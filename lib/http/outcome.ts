@@ -16,12 +16,16 @@ interface Ended {
 }
 
 /** What is needed of the stream behind an http/2 request. */
-interface Http2Stream {
+export interface Http2Stream {
   on(event: 'close', listener: () => void): unknown
   readonly sentHeaders?: Record<string, number>
   readonly aborted: boolean
   readonly destroyed: boolean
+  readonly closed: boolean
   readonly rstCode: number
+  readonly readableEnded: boolean
+  readonly session: object | undefined
+  close(code: number): void
 }
 
 /**
@@ -72,7 +76,7 @@ function isOwnError(errored: Error | null | undefined): boolean {
   return (errored as { code?: string }).code !== 'ECONNRESET' || errored.message !== 'aborted'
 }
 
-/** The stream of an http/2 request; undefined on http/1. */
+/** The stream of an http/2 request; undefined on http/1, also where a request line claims to be http/2. */
 export function streamOf(req: IncomingMessage): Http2Stream | undefined {
-  return req.httpVersionMajor < 2 ? undefined : (req as unknown as { stream: Http2Stream }).stream
+  return req.httpVersionMajor < 2 ? undefined : (req as { stream?: Http2Stream }).stream
 }

@@ -2,6 +2,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Exchange } from './exchange.ts'
 import { lingerBytes, lingerMs } from './linger.ts'
+import { type Http2Stream, streamOf } from './outcome.ts'
 
 /** A problem detail (RFC 9457, section 3.1). Members go to the client as they are: nothing secret, nothing from the request. */
 export interface Problem {
@@ -54,23 +55,14 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
     if (!res.writableEnded) res.destroy()
     return
   }
-  if (isGone(exchange)) return
+  const stream = streamOf(req)
+  // A write to an http/2 stream that was reset throws.
+  if (stream === undefined ? res.destroyed : stream.closed || stream.destroyed) return
   for (const name of res.getHeaderNames()) if (ofTheBody.has(name)) res.removeHeader(name)
-  const body = JSON.stringify({
-    type: problem.type ?? 'about:blank',
-    title: problem.title ?? STATUS_CODES[problem.status],
-    status: problem.status,
-    detail: problem.detail,
-    ...problem.extensions
-  })
-  const headers: Record<string, string | number> = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': 'no-store',
-    ...problem.headers
-  }
-  if (req.httpVersionMajor > 1) {
-    answerOnStream(res, problem.status, headers, body)
+  const body = bodyOf(problem)
+  const headers = headersOf(problem, body)
+  if (stream !== undefined) {
+    answerOnStream(res, stream, problem.status, headers, body)
   } else if (bodyStillArrives(req)) {
     headers['Connection'] = 'close'
     res.writeHead(problem.status, headers)
@@ -84,10 +76,34 @@ export function answerProblem(exchange: Exchange, problem: Problem): void {
   }
 }
 
-function isGone({ res }: Exchange): boolean {
-  const stream = (res as { stream?: { closed: boolean; destroyed: boolean } }).stream
-  // A write to an http/2 stream that was reset throws.
-  return stream === undefined ? res.destroyed : stream.closed || stream.destroyed
+/** The whole answer as bytes, for a socket that has no response and is closed after it. */
+export function problemMessage(problem: Problem): string {
+  const body = bodyOf(problem)
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `Date: ${new Date().toUTCString()}`
+  ]
+  for (const [name, value] of Object.entries(headersOf(problem, body))) head.push(`${name}: ${value}`)
+  return `${head.join('\r\n')}\r\nConnection: close\r\n\r\n${body}`
+}
+
+function bodyOf({
+  status,
+  type = 'about:blank',
+  title = STATUS_CODES[status],
+  detail,
+  extensions
+}: Problem): string {
+  return JSON.stringify({ type, title, status, detail, ...extensions })
+}
+
+function headersOf(problem: Problem, body: string): Record<string, string | number> {
+  return {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    ...problem.headers
+  }
 }
 
 function bodyStillArrives(req: IncomingMessage): boolean {
@@ -125,11 +141,11 @@ function drain(req: IncomingMessage, res: ServerResponse): void {
 /** RFC 9113, section 8.1: a server that needs no more of the request resets its stream with NO_ERROR after the answer. */
 function answerOnStream(
   res: ServerResponse,
+  stream: Http2Stream,
   status: number,
   headers: Record<string, string | number>,
   body: string
 ): void {
-  const { stream } = res as unknown as { stream: { close(code: number): void; readableEnded: boolean } }
   res.once('finish', () => {
     if (!stream.readableEnded) stream.close(0)
   })

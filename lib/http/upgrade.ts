@@ -3,12 +3,11 @@ import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Exchange, exchangeOf } from './exchange.ts'
+import { watchFirstLine } from './first-line.ts'
 import { closeGently } from './linger.ts'
 
 /** A listener of a server's `upgrade` or `connect` event. */
 export type UpgradeHandler = (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown
-
-type Write = (...args: unknown[]) => unknown
 
 /**
  * An `upgrade` listener that passes each request through a pipeline first.
@@ -31,7 +30,8 @@ export function guardedUpgrade(
       res.detachSocket(socket)
       socket.off('error', ignore)
       const exchange = exchangeOf(req)
-      endAtFirstLine(exchange, socket)
+      // The handler answers on the bare socket; what follows its first line is another protocol.
+      watchFirstLine(socket, status => exchange.handOver(status, 'completed'))
       try {
         const returned = handler(req, socket, head)
         if (returned instanceof Promise) returned.catch(error => giveUp(exchange, socket, error))
@@ -45,31 +45,6 @@ export function guardedUpgrade(
       closeGently(socket)
     }
   }
-}
-
-/**
- * The handler writes its answer to the bare socket. The first line of it holds the status and ends the exchange; what
- * follows is another protocol.
- */
-function endAtFirstLine(exchange: Exchange, socket: Socket): void {
-  const { write, end } = socket
-  const first = (method: Write): Write =>
-    function (this: Socket, ...args) {
-      // Put back, not deleted: an object that lost a property is slow for the rest of its life.
-      socket.write = write
-      socket.end = end
-      const returned = method.apply(this, args)
-      exchange.handOver(statusIn(args[0]))
-      return returned
-    }
-  socket.write = first(write as Write) as typeof write
-  socket.end = first(end as Write) as typeof end
-}
-
-function statusIn(chunk: unknown): number {
-  const start =
-    typeof chunk === 'string' ? chunk : Buffer.isBuffer(chunk) ? chunk.toString('latin1', 0, 12) : ''
-  return Number(/^HTTP\/1\.[01] ([1-5]\d\d)/.exec(start)?.[1] ?? 0)
 }
 
 function giveUp(exchange: Exchange, socket: Socket, error: unknown): void {

@@ -2,15 +2,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { Exchange } from '../http/exchange.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
-import { checkBounds, standardBounds } from './duration-buckets.ts'
-import { type DurationSummary, DurationWindows } from './duration-windows.ts'
+import { checkBounds, type DurationBuckets, standardBounds } from './duration-buckets.ts'
+import { DurationRecord } from './duration-record.ts'
+import type { Histogram } from './histogram.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { ObservedHistogram } from './observed-histogram.ts'
 import { RefusalCounts } from './refusal-counts.ts'
 import { originCount, originLabels, originOf, requestKey } from './request-labels.ts'
-import { type RequestSeries, RequestSeriesTable } from './request-series.ts'
-import { type StatusClass, StatusCounts } from './status-counts.ts'
+import { RequestRecord, type RequestSummary } from './request-record.ts'
+import { RequestSeriesTable } from './request-series.ts'
 import { sampledTrace } from './trace-context.ts'
 import { type MetricsWindow, Windows } from './windows.ts'
 
@@ -40,19 +41,18 @@ export interface MetricsOptions {
 /** What `metrics()` gives: the middleware, its registry and its figures. */
 export interface HttpMetrics extends StageMiddleware {
   readonly registry: MetricRegistry
+  /**
+   * All durations in µs, three digits: to be encoded, or merged exactly with those of other processes. They go on
+   * counting: `copy()` what is to stay.
+   */
+  readonly histograms: Readonly<Record<'http_request_duration_us' | 'http_time_to_first_byte_us', Histogram>>
   /** Requests of a window, percentiles included. */
   getMetrics(window?: MetricsWindow): RequestMetrics
 }
 
-export interface RequestMetrics {
+export interface RequestMetrics extends RequestSummary {
   /** Now. */
   activeRequests: number
-  /** Responses by class of status. */
-  statuses: Record<StatusClass, number>
-  /** Until the response ended. */
-  duration: DurationSummary
-  /** Until the head was written; requests that got none are not in it. */
-  timeToFirstByte: DurationSummary
 }
 
 /**
@@ -75,6 +75,7 @@ export function metrics(options: MetricsOptions = {}): HttpMetrics {
   registry.add(stage)
   return Object.assign(stageMiddleware(stage), {
     registry,
+    histograms: stage.histograms,
     getMetrics: (window?: MetricsWindow) => stage.getMetrics(window)
   })
 }
@@ -91,9 +92,10 @@ class RequestMetricsStage implements Stage, MetricSource {
   /** 1 for an origin that was ever seen: its gauge goes back to 0 and does not vanish. */
   readonly #seen = new Uint8Array(originCount)
   readonly #refusals = new RefusalCounts()
-  readonly #statuses = new Windows(() => new StatusCounts())
-  readonly #durations = new DurationWindows()
-  readonly #firstBytes = new DurationWindows()
+  readonly #windows = new Windows(
+    () => new RequestRecord(2),
+    () => new RequestRecord(3)
+  )
   readonly #durationHistogram = new ObservedHistogram()
   readonly #firstByteHistogram = new ObservedHistogram()
   /** One function for all exchanges. */
@@ -119,12 +121,17 @@ class RequestMetricsStage implements Stage, MetricSource {
   }
 
   getMetrics(window: MetricsWindow = 'total'): RequestMetrics {
-    const now = this.#now()
     return {
       activeRequests: this.#active.reduce((sum, count) => sum + count, 0),
-      statuses: this.#statuses.read(window, now).read(),
-      duration: this.#durations.summary(window, now),
-      timeToFirstByte: this.#firstBytes.summary(window, now)
+      ...this.#windows.read(window, this.#now()).summary()
+    }
+  }
+
+  get histograms(): HttpMetrics['histograms'] {
+    const { durations, firstBytes } = this.#windows.total
+    return {
+      http_request_duration_us: durations.histogram,
+      http_time_to_first_byte_us: firstBytes.histogram
     }
   }
 
@@ -133,41 +140,34 @@ class RequestMetricsStage implements Stage, MetricSource {
   }
 
   #record(exchange: Exchange): void {
+    const { startedAt, headAt, endedAt, statusCode, denial } = exchange
     const origin = originOf(exchange)
     this.#active[origin]--
     const route = this.#route === undefined ? undefined : this.#routeOf(exchange, this.#route)
-    const series = this.#series.find(requestKey(exchange, origin), route)
-    const now = this.#clock === undefined ? exchange.endedAt : this.#clock()
-    const durationMs = exchange.endedAt - exchange.startedAt
-    const bucket = series.duration.observe(durationMs / 1000)
-    this.#durations.record(durationMs, now)
-    this.#countStatus(exchange.statusCode, now)
-    this.#durationHistogram.tell(durationMs / 1000, series.duration.labels)
-    if (exchange.headAt !== 0) this.#recordFirstByte(exchange, series, now)
-    if (exchange.denial !== undefined) this.#refusals.count(exchange.denial)
+    const { duration, timeToFirstByte } = this.#series.find(requestKey(exchange, origin), route)
+    const seconds = (endedAt - startedAt) / 1000
+    const bucket = duration.observe(seconds)
+    this.#durationHistogram.tell(seconds, duration.labels)
+    const firstByteMs = headAt === 0 ? undefined : headAt - startedAt
+    if (firstByteMs !== undefined) {
+      timeToFirstByte.observe(firstByteMs / 1000)
+      this.#firstByteHistogram.tell(firstByteMs / 1000, timeToFirstByte.labels)
+    }
+    const now = this.#clock === undefined ? endedAt : this.#clock()
+    this.#windows.total.record(statusCode, endedAt - startedAt, firstByteMs)
+    this.#windows.minute(now).record(statusCode, endedAt - startedAt, firstByteMs)
+    this.#windows.hour(now).record(statusCode, endedAt - startedAt, firstByteMs)
+    if (denial !== undefined) this.#refusals.count(denial)
     if (this.#exemplars && exchange.req.headers['traceparent'] !== undefined) {
-      this.#keepExemplar(exchange, series, bucket, durationMs / 1000)
+      this.#keepExemplar(exchange, duration, bucket, seconds)
     }
   }
 
-  #countStatus(status: number, now: number): void {
-    this.#statuses.total.count(status)
-    this.#statuses.minute(now).count(status)
-    this.#statuses.hour(now).count(status)
-  }
-
-  #recordFirstByte(exchange: Exchange, series: RequestSeries, now: number): void {
-    const ms = exchange.headAt - exchange.startedAt
-    series.timeToFirstByte.observe(ms / 1000)
-    this.#firstBytes.record(ms, now)
-    this.#firstByteHistogram.tell(ms / 1000, series.timeToFirstByte.labels)
-  }
-
-  #keepExemplar(exchange: Exchange, series: RequestSeries, bucket: number, value: number): void {
+  #keepExemplar(exchange: Exchange, duration: DurationBuckets, bucket: number, value: number): void {
     const timestamp = Date.now() / 1000
-    if (!series.duration.wantsExemplar(bucket, timestamp)) return
+    if (!duration.wantsExemplar(bucket, timestamp)) return
     const trace = sampledTrace(exchange.req.headers['traceparent'])
-    if (trace !== undefined) series.duration.keepExemplar(bucket, { ...trace, value, timestamp })
+    if (trace !== undefined) duration.keepExemplar(bucket, { ...trace, value, timestamp })
   }
 
   /** A route that cannot be told costs the label, not the measurement. */
@@ -212,7 +212,7 @@ class RequestMetricsStage implements Stage, MetricSource {
         type: 'gauge',
         unit: 'seconds',
         help: 'Percentiles of the duration of the last 60 to 65 seconds and 60 to 65 minutes, within 0.8 %.',
-        points: () => percentilePoints(this.#durations, this.#now())
+        points: () => percentilePoints(this.#windows, this.#now())
       },
       singleMetric(
         { name: 'ostiary_http_series', type: 'gauge', help: 'Label sets of HTTP metrics in use.' },
@@ -262,10 +262,12 @@ function activePoints(active: Float64Array, seen: Uint8Array): ScalarPoint[] {
 }
 
 /** None for a window without requests: 0 would look like a fast server. */
-function percentilePoints(durations: DurationWindows, now: number): ScalarPoint[] {
+function percentilePoints(windows: Windows<RequestRecord>, now: number): ScalarPoint[] {
   const points: ScalarPoint[] = []
   for (const window of ['minute', 'hour'] as const) {
-    const duration = durations.summary(window, now)
+    const durations = new DurationRecord(2)
+    for (const slot of windows.slots(window, now)) durations.add(slot.durations)
+    const duration = durations.summary()
     if (duration.count === 0) continue
     const percentiles = {
       50: duration.p50Ms,

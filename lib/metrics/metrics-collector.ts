@@ -1,6 +1,6 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
 import { DurationBuckets } from './duration-buckets.ts'
-import { DurationWindows } from './duration-windows.ts'
+import { DurationRecord } from './duration-record.ts'
 import { LabelSet, type Metric, type MetricSource, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { ObservedHistogram } from './observed-histogram.ts'
@@ -24,6 +24,8 @@ export interface MetricsCollectorOptions {
   clock?: () => number
 }
 
+/** Stands where an error type would, for a token that was found valid. */
+const noError = -1
 /** Different error types that are told apart; later ones are counted as `_OTHER`. */
 const maxErrorTypes = 100
 /** Seconds: from a cached answer, over a signature, to a fetch of keys. */
@@ -40,9 +42,11 @@ const validationBounds = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1
  */
 export class MetricsCollector implements MetricSource {
   readonly #clock: () => number
-  readonly #times = new DurationWindows()
-  readonly #counts = new Windows(() => new ValidationCounts())
-  /** Places in `ValidationCounts.errors`; the last is for all that come too late. */
+  readonly #windows = new Windows(
+    () => new ValidationRecord(2),
+    () => new ValidationRecord(3)
+  )
+  /** Places in `ValidationRecord.errors`; the last is for all that come too late. */
   readonly #errorTypes = new Map([['_OTHER', maxErrorTypes - 1]])
   readonly #histogram = new ObservedHistogram()
   #buckets = new DurationBuckets(validationBounds)
@@ -67,10 +71,7 @@ export class MetricsCollector implements MetricSource {
    * @param now ms, on the collector's clock; for a caller that has read it already
    */
   recordValidationSuccess(durationMs: number, now: number = this.#clock()): void {
-    this.#counts.total.validated++
-    this.#counts.minute(now).validated++
-    this.#counts.hour(now).validated++
-    this.#recordTime(durationMs, now)
+    this.#record(noError, durationMs, now)
   }
 
   /**
@@ -79,29 +80,24 @@ export class MetricsCollector implements MetricSource {
    * @param now ms, on the collector's clock; for a caller that has read it already
    */
   recordValidationFailure(errorType: string, durationMs: number, now: number = this.#clock()): void {
-    const type = this.#errorTypeIndex(String(errorType))
-    this.#counts.total.fail(type)
-    this.#counts.minute(now).fail(type)
-    this.#counts.hour(now).fail(type)
-    this.#recordTime(durationMs, now)
+    this.#record(this.#errorTypeIndex(String(errorType)), durationMs, now)
   }
 
   /** @param window default all since the start; the uptime is the same in each */
   getMetrics(window: MetricsWindow = 'total'): ValidationMetrics {
     const now = this.#clock()
-    const counts = this.#counts.read(window, now)
-    const times = this.#times.summary(window, now)
-    const totalTokens = counts.validated + counts.failed
+    const record = this.#windows.read(window, now)
+    const times = record.times.summary()
     return {
       uptimeSeconds: Math.max(0, now - this.#startedAt) / 1000,
-      tokensValidated: counts.validated,
-      tokensFailed: counts.failed,
-      totalTokens,
-      successRate: totalTokens === 0 ? 0 : (100 * counts.validated) / totalTokens,
+      tokensValidated: record.validated,
+      tokensFailed: record.failed,
+      totalTokens: record.validated + record.failed,
+      successRate: record.successRate,
       validationTimeAvgMs: times.averageMs,
       validationTimeP95Ms: times.p95Ms,
       validationTimeP99Ms: times.p99Ms,
-      errorsByType: Object.fromEntries(this.#errors(counts))
+      errorsByType: Object.fromEntries(this.#errors(record))
     }
   }
 
@@ -113,8 +109,7 @@ export class MetricsCollector implements MetricSource {
   /** Starts anew; the uptime too. */
   reset(): void {
     this.#startedAt = this.#clock()
-    this.#counts.reset()
-    this.#times.reset()
+    this.#windows.reset()
     this.#errorTypes.clear()
     this.#errorTypes.set('_OTHER', maxErrorTypes - 1)
     this.#invalidDurations = 0
@@ -130,13 +125,18 @@ export class MetricsCollector implements MetricSource {
     return this.#registry.toPrometheus()
   }
 
-  #recordTime(durationMs: number, now: number): void {
-    if (!this.#times.record(durationMs, now)) {
+  #record(errorType: number, durationMs: number, now: number): void {
+    const valid = typeof durationMs === 'number' && durationMs >= 0 && durationMs < Infinity
+    const time = valid ? durationMs : undefined
+    this.#windows.total.record(errorType, time)
+    this.#windows.minute(now).record(errorType, time)
+    this.#windows.hour(now).record(errorType, time)
+    if (time === undefined) {
       this.#invalidDurations++
-      return
+    } else {
+      this.#buckets.observe(time / 1000)
+      this.#histogram.tell(time / 1000, LabelSet.empty)
     }
-    this.#buckets.observe(durationMs / 1000)
-    this.#histogram.tell(durationMs / 1000, LabelSet.empty)
   }
 
   #errorTypeIndex(errorType: string): number {
@@ -148,7 +148,7 @@ export class MetricsCollector implements MetricSource {
     return next
   }
 
-  #errors({ errors }: ValidationCounts): [string, number][] {
+  #errors({ errors }: ValidationRecord): [string, number][] {
     const named: [string, number][] = [...this.#errorTypes].map(([type, index]) => [type, errors[index]])
     return named.filter(([, count]) => count > 0)
   }
@@ -157,21 +157,21 @@ export class MetricsCollector implements MetricSource {
     return [
       singleMetric(
         { name: 'auth_tokens_validated_total', type: 'counter', help: 'Tokens that were found valid.' },
-        () => this.#counts.total.validated
+        () => this.#windows.total.validated
       ),
       {
         name: 'auth_tokens_failed_total',
         type: 'counter',
         help: 'Tokens that were refused, by the true reason.',
         points: () =>
-          this.#errors(this.#counts.total).map(([type, value]) => ({
+          this.#errors(this.#windows.total).map(([type, value]) => ({
             labels: new LabelSet([['error_type', type]]),
             value
           }))
       },
       singleMetric(
         { name: 'auth_success_rate', type: 'gauge', help: 'Percent of the tokens that were found valid.' },
-        () => this.getMetrics().successRate
+        () => this.#windows.total.successRate
       ),
       singleMetric(
         {
@@ -179,7 +179,7 @@ export class MetricsCollector implements MetricSource {
           type: 'gauge',
           help: 'Average time that a validation took, in milliseconds.'
         },
-        () => this.getMetrics().validationTimeAvgMs
+        () => this.#windows.total.times.averageMs
       ),
       this.#histogram.metric({
         name: 'auth_validation_duration_seconds',
@@ -191,25 +191,43 @@ export class MetricsCollector implements MetricSource {
   }
 }
 
-class ValidationCounts implements WindowRecord<ValidationCounts> {
+class ValidationRecord implements WindowRecord<ValidationRecord> {
   validated = 0
   failed = 0
+  /** By the index of the error type. */
   readonly errors = new Float64Array(maxErrorTypes)
+  readonly times: DurationRecord
 
-  fail(type: number): void {
-    this.failed++
-    this.errors[type]++
+  constructor(significantDigits: number) {
+    this.times = new DurationRecord(significantDigits)
   }
 
-  add(other: ValidationCounts): void {
+  /** Percent. */
+  get successRate(): number {
+    return this.validated === 0 ? 0 : (100 * this.validated) / (this.validated + this.failed)
+  }
+
+  record(errorType: number, durationMs: number | undefined): void {
+    if (errorType === noError) {
+      this.validated++
+    } else {
+      this.failed++
+      this.errors[errorType]++
+    }
+    if (durationMs !== undefined) this.times.record(durationMs)
+  }
+
+  add(other: ValidationRecord): void {
     this.validated += other.validated
     this.failed += other.failed
     for (let i = 0; i < maxErrorTypes; i++) this.errors[i] += other.errors[i]
+    this.times.add(other.times)
   }
 
   clear(): void {
     this.validated = 0
     this.failed = 0
     this.errors.fill(0)
+    this.times.clear()
   }
 }

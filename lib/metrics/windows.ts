@@ -39,18 +39,23 @@ export class Windows<R extends WindowRecord<R>> {
     return this.#hour.at(nowMs)
   }
 
-  /**
-   * The record of a window that ends now.
-   * @throws TypeError when there is no such window
-   */
+  /** The record of a window that ends now. */
   read(window: MetricsWindow, nowMs: number): R {
     if (window === 'total') return this.total
-    if (window !== 'minute' && window !== 'hour') {
-      throw new TypeError(`getMetrics: window must be total, minute or hour, got ${String(window)}`)
-    }
     const merged = this.#make()
-    for (const slot of (window === 'minute' ? this.#minute : this.#hour).within(nowMs)) merged.add(slot)
+    for (const record of this.slots(window, nowMs)) merged.add(record)
     return merged
+  }
+
+  /**
+   * The records that a window which ends now consists of.
+   * @throws TypeError when there is no such window
+   */
+  slots(window: MetricsWindow, nowMs: number): R[] {
+    if (window === 'total') return [this.total]
+    if (window === 'minute') return this.#minute.within(nowMs)
+    if (window === 'hour') return this.#hour.within(nowMs)
+    throw new TypeError(`getMetrics: window must be total, minute or hour, got ${String(window)}`)
   }
 
   reset(): void {

@@ -40,6 +40,8 @@ export interface Verdict {
 /** Several windows and how to ask them; `keys` and decisions are in the order of `windows`. */
 export interface WindowSet {
   readonly windows: readonly LimitWindow[]
+  /** Those that are not of this process. */
+  readonly limiters: readonly Limiter[]
   /** The members of `RateLimit-Policy`. */
   readonly policy: string
   /** @param refundable whether the verdict must hold reservations */
@@ -56,6 +58,7 @@ export interface WindowSet {
 /** Windows of this process: what is admitted is known before anything is charged. */
 export class LocalWindows implements WindowSet {
   readonly windows: readonly LocalWindow[]
+  readonly limiters: readonly Limiter[] = []
   readonly policy: string
 
   constructor(windows: readonly LocalWindow[]) {
@@ -94,10 +97,12 @@ export class LocalWindows implements WindowSet {
 /** Windows of any kind of limiter: each is charged, and given back when another refuses. */
 export class LimiterWindows implements WindowSet {
   readonly windows: readonly LimiterWindow[]
+  readonly limiters: readonly Limiter[]
   readonly policy: string
 
   constructor(windows: readonly LimiterWindow[]) {
     this.windows = windows
+    this.limiters = windows.map(({ limiter }) => limiter)
     this.policy = policyOf(windows)
   }
 

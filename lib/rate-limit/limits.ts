@@ -35,7 +35,7 @@ export type LimitsOf = (
   exchange: Exchange
 ) => readonly LimitOptions[] | Promise<readonly LimitOptions[]>
 
-/** The windows of a request. */
+/** The windows of requests: fixed, or as the caller may have them. */
 export type WindowSource = WindowSet | CallerWindows
 
 /** Different windows that a function may give; more would be a leak. */
@@ -153,8 +153,8 @@ export function checkReserve(limiter: Limiter, purpose: string): void {
   throw new TypeError(`rateLimit: ${purpose} need a limiter with reserve(), got ${shown(limiter)}`)
 }
 
-/** What the limits of a list have in common. */
-function shared({ maxKeys, resolutionMs, clock }: LimitOptions): LimitOptions {
+/** What all limits of a middleware have in common. */
+export function shared({ maxKeys, resolutionMs, clock }: LimitOptions): LimitOptions {
   return {
     ...(maxKeys === undefined ? {} : { maxKeys }),
     ...(resolutionMs === undefined ? {} : { resolutionMs }),

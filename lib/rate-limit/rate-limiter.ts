@@ -32,6 +32,7 @@ export class RateLimiter implements Limiter {
   /** @internal */
   readonly ownClock: (() => number) | undefined
   readonly #clock: () => number
+  readonly #maxKeys: number
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
@@ -39,6 +40,7 @@ export class RateLimiter implements Limiter {
     this.maxRequests = maxRequests
     this.windowMs = windowMs
     this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
+    this.#maxKeys = maxKeys
     this.ownClock = options.clock
     this.#clock = options.clock ?? monotonic
   }
@@ -54,12 +56,10 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkKey(identifier, now)
-    if (cost === 1) return this.window.consume(identifier, this.maxRequests, 1, now)
-    checkCost('RateLimiter', cost)
-    return cost === 0
-      ? this.window.peek(identifier, this.maxRequests, 0, now)
-      : this.window.consume(identifier, this.maxRequests, cost, now)
+    if (cost !== 1) checkCost('RateLimiter', cost)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(identifier, now)
+    if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
+    return this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
@@ -90,12 +90,57 @@ export class RateLimiter implements Limiter {
     this.window.clear()
   }
 
+  /** What every key has taken, for the process that comes after this one. What the overflow window holds is not in it. */
+  export(now: number = this.#clock()): RateLimiterState {
+    const keys: [string, [number, number][]][] = []
+    for (const { key, stamps } of this.window.live(now)) {
+      keys.push([key, stamps.map(([stamp, units]) => [stamp - now, units])])
+    }
+    return { version: 1, windowMs: this.windowMs, exportedAt: Date.now(), keys }
+  }
+
+  /**
+   * Takes over what another limiter's `export` gave. Time that has passed since has passed for the keys too; a wall clock
+   * that was set back gives nothing away. A smaller limit applies at once.
+   * @throws TypeError when the state is none, is of another window, or has more keys than `maxKeys`
+   * @throws Error when this limiter has keys already
+   */
+  import(state: RateLimiterState, now: number = this.#clock()): void {
+    checkState(state, this.windowMs)
+    if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
+    const passedMs = Math.max(0, Date.now() - state.exportedAt)
+    const restored: [string, [number, number][]][] = []
+    for (const [key, stamps] of state.keys) {
+      const kept = newest(stamps, this.maxRequests, passedMs, now)
+      if (kept.length > 0) restored.push([key, kept])
+    }
+    if (restored.length > this.#maxKeys) {
+      throw new TypeError(
+        `RateLimiter: state has ${restored.length} keys, more than maxKeys ${this.#maxKeys}`
+      )
+    }
+    for (const [key, stamps] of restored) this.window.restore(key, stamps)
+  }
+
   /** `consume` with a way back: `refund()` takes out that very stamp. */
   reserve(identifier: string, cost = 1, now: number = this.#clock()): LocalReservation {
     const decision = this.consume(identifier, cost, now)
     const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
     return new LocalReservation(decision, this.window, charge)
   }
+}
+
+/** What `export` gives and `import` takes; plain JSON. */
+export interface RateLimiterState {
+  readonly version: 1
+  readonly windowMs: number
+  /** Epoch ms. Between two processes there is no other clock. */
+  readonly exportedAt: number
+  /** For each key, oldest first: ms until the units are free, and how many. */
+  readonly keys: readonly (readonly [
+    key: string,
+    stamps: readonly (readonly [leftMs: number, units: number])[]
+  ])[]
 }
 
 /** Units of a local limiter that can be given back, once. */
@@ -124,7 +169,7 @@ function monotonic(): number {
 /** The numbers of a window, with defaults. `owner` begins the error texts. */
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
-  const windowMs = (windowSeconds as number) * 1_000
+  const windowMs = milliseconds(windowSeconds as number)
   if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
     throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
   }
@@ -152,6 +197,13 @@ interface CheckedWindow extends RateLimiterOptions {
   maxKeys: number
 }
 
+/** 2.006 s are 2 006 ms, although floating point has it a little less. */
+function milliseconds(seconds: number): number {
+  const ms = seconds * 1_000
+  const whole = Math.round(ms)
+  return whole > 0 && Math.abs(ms - whole) < 1e-6 ? whole : ms
+}
+
 function checkCount(owner: string, option: string, value: unknown, most: number): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
   const bound = (value as number) > most ? ` up to ${most}` : ''
@@ -170,6 +222,44 @@ function checkKey(identifier: unknown, now: unknown): void {
   }
   if (!Number.isFinite(now))
     throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
+}
+
+/** The newest stamps that are live and up to a limit: for every decision they are as good as all of them. */
+function newest(
+  stamps: readonly (readonly [leftMs: number, units: number])[],
+  limit: number,
+  passedMs: number,
+  now: number
+): [stamp: number, units: number][] {
+  const kept: [number, number][] = []
+  let room = limit
+  for (let i = stamps.length - 1; i >= 0 && room > 0; i--) {
+    const [leftMs, units] = stamps[i]
+    if (leftMs <= passedMs) break
+    kept.unshift([now + (leftMs - passedMs), Math.min(units, room)])
+    room -= units
+  }
+  return kept
+}
+
+function checkState(state: unknown, windowMs: number): void {
+  const { version, windowMs: length, exportedAt, keys } = (state ?? {}) as Partial<RateLimiterState>
+  if (version !== 1 || !Number.isFinite(exportedAt) || !Array.isArray(keys) || !keys.every(isKeyState)) {
+    throw new TypeError('RateLimiter: import needs what export gave')
+  }
+  if (length !== windowMs) {
+    throw new TypeError(`RateLimiter: state is of a window of ${shown(length)} ms, not ${windowMs} ms`)
+  }
+}
+
+function isKeyState(entry: unknown): boolean {
+  if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !Array.isArray(entry[1])) return false
+  let last = -Infinity
+  return entry[1].every(stamp => {
+    const ordered = Array.isArray(stamp) && Number.isFinite(stamp[0]) && stamp[0] >= last
+    last = ordered ? stamp[0] : last
+    return ordered && Number.isSafeInteger(stamp[1]) && stamp[1] > 0
+  })
 }
 
 /** A value as it stands in an error text. */

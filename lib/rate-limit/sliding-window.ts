@@ -1,21 +1,13 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
-import type { RateLimitDecision } from './rate-limit-decision.ts'
+import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
 import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
 
 /*
- * All keys that have a slot are one list, in order of their last stamp. Slot 0 is both its ends:
- *
- *     0 ⇄ idle longest ⇄ … ⇄ used just now ⇄ 0
- *
- * So the first key of the list is the first to be dead, and when it is not dead, none is.
- *
- *     fresh key ──> room, or the first of the list is dead? ──yes──> a slot of its own
+ *     fresh key ──> is there room, or is the key that was used longest ago dead? ──yes──> a slot of its own
  *                                                  └──no──> the overflow slot, which all such keys share;
- *                                                           they stay there until their last stamp in it expires
+ *                                                           each stays there until its last stamp expires
  */
-const OLDER = 0
-const NEWER = 1
 
 /** Slots of an empty limiter. */
 const firstSlots = 4
@@ -44,10 +36,9 @@ export class SlidingWindow {
   readonly #rings: StampRings
   /** By slot. */
   #keys: string[] = ['']
-  #list = new Int32Array(2 * firstSlots)
-  /** The number of slots that were ever in use, and the first of those that are free again (a list through NEWER). */
+  /** Slots that were ever in use, and which of them are free again; 0 is the ends of their list. */
   #slots = 1
-  #freeSlot = 0
+  readonly #freeSlots: number[] = []
   #overflowSlot = 0
   /** Keys with stamps in the overflow window, and the last of these, oldest first: never more than `limit`. */
   readonly #overflowKeys = new Map<string, number>()
@@ -65,25 +56,60 @@ export class SlidingWindow {
       keys: this.#slotOf.size,
       reclaimed: this.#reclaimed,
       overflowed: this.#overflowed,
-      bytes: this.#list.byteLength + this.#rings.bytes
+      bytes: this.#rings.bytes
     }
   }
 
-  /**
-   * The arguments are checked by the caller.
-   * @param limit units that the window holds for this call; at most `largestLimit`
-   * @param cost an integer ≥ 1
-   */
+  /** Counts `cost` ≥ 1 units of a key when they fit. The arguments are checked by the caller. */
   consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const remaining =
+      cost === 1 ? this.#takeOne(identifier, limit, now) : this.#take(identifier, limit, cost, now)
+    if (remaining >= 0) return decide(true, limit, remaining, 0, this.#rings.resetMs)
+    return this.#rings.refused === 0
+      ? this.peek(identifier, limit, cost, now)
+      : this.#rings.peek(this.#rings.refused, limit, cost, now)
+  }
+
+  /**
+   * One unit of a key that has a slot, while time goes on and stamps have no weights: what is left then, -1 when it does
+   * not fit. This is what most requests cost. It makes no object, what is rare is elsewhere, and the fields of a slot go by
+   * number, so that it is small enough for the engine to put all of it into its callers.
+   */
+  #takeOne(identifier: string, limit: number, now: number): number {
+    const slot = this.#slotOf.get(identifier)
+    const rings = this.#rings
+    if (slot === undefined || now < rings.latest) return this.#take(identifier, limit, 1, now)
+    rings.latest = now
+    const { slots, windowMs } = rings
+    rings.resetMs = windowMs
+    const at = slot << 3
+    const page = rings.pages[slots[at] >>> 16]
+    const base = slots[at] & 0xffff
+    const capacity = slots[at + 1]
+    let head = slots[at + 2]
+    let count = slots[at + 3]
+    let end = head + count
+    if (end >= capacity) end -= capacity
+    while (count > 0 && page[base + head] <= now) {
+      if (++head === capacity) head = 0
+      count--
+    }
+    if (count >= limit) return rings.refuse(slot, head, count, count, now)
+    slots[at + 2] = head
+    slots[at + 3] = count + 1
+    if (count === capacity || count < capacity >> 3) rings.append(slot, count, now + windowMs)
+    else page[base + end] = now + windowMs
+    if (slots[4] !== slot) rings.touch(slot)
+    return limit - count - 1
+  }
+
+  /** Any cost, any key, any time. */
+  #take(identifier: string, limit: number, cost: number, now: number): number {
     const key = keyOf(identifier)
     const slot = this.#slotOf.get(key)
-    if (slot === undefined) return this.#consumeFresh(key, limit, cost, now)
-    const decision = this.#rings.consume(slot, limit, cost, now)
-    if (decision.allowed && this.#list[OLDER] !== slot) {
-      this.#unlink(slot)
-      this.#linkNewest(slot)
-    }
-    return decision
+    return slot === undefined
+      ? this.#takeFresh(key, limit, cost, now)
+      : this.#rings.take(slot, limit, cost, now)
   }
 
   /** What `consume` would answer; changes nothing. */
@@ -95,6 +121,11 @@ export class SlidingWindow {
   nextUnitMs(identifier: string, now: number): number | undefined {
     const oldest = this.#rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
     return oldest === -Infinity ? undefined : oldest - now
+  }
+
+  /** Whether a key has a slot of its own. */
+  owns(identifier: string): boolean {
+    return this.#slotOf.has(keyOf(identifier))
   }
 
   /** When the last thing that this key has taken stops to count; -Infinity when it has taken nothing. */
@@ -111,7 +142,23 @@ export class SlidingWindow {
 
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
   refund(charge: Charge): void {
-    if (this.#rings.refund(charge) && charge.slot !== this.#overflowSlot) this.#close(charge.slot)
+    if (this.#rings.refund(charge)) this.#close(charge.slot)
+  }
+
+  /** Live stamps of all keys that have a slot, the key used longest ago first. */
+  *live(now: number): Generator<{ key: string; stamps: [stamp: number, units: number][] }> {
+    for (let slot = this.#rings.first; slot !== 0; slot = this.#rings.next(slot)) {
+      const stamps = this.#rings.live(slot, now)
+      if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys[slot], stamps }
+    }
+  }
+
+  /** Puts back what `live` gave: keys in its order, each once. */
+  restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
+    const slot = this.#openSlot()
+    this.#keys[slot] = key
+    this.#slotOf.set(key, slot)
+    for (const [stamp, units] of stamps) this.#rings.restore(slot, stamp, units)
   }
 
   reset(identifier: string): void {
@@ -126,18 +173,17 @@ export class SlidingWindow {
     this.#slotOf.clear()
     this.#overflowKeys.clear()
     this.#keys = ['']
-    this.#list = new Int32Array(2 * firstSlots)
     this.#rings.clear()
     this.#rings.grow(firstSlots)
     this.#slots = 1
-    this.#freeSlot = 0
+    this.#freeSlots.length = 0
     this.#overflowSlot = 0
   }
 
   #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
     const slot = this.#slotOf.get(key)
     if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
-    const oldest = this.#list[NEWER]
+    const oldest = this.#rings.first
     const overflows =
       (this.#overflowKeys.get(key) ?? -Infinity) > now ||
       (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
@@ -146,91 +192,67 @@ export class SlidingWindow {
       : this.#rings.peekEmpty(limit, cost)
   }
 
-  #consumeFresh(key: string, limit: number, cost: number, now: number): RateLimitDecision {
-    if (cost > limit) return this.#peekKey(key, limit, cost, now)
+  #takeFresh(key: string, limit: number, cost: number, now: number): number {
+    if (cost > limit) {
+      this.#rings.refused = 0
+      return -1
+    }
     const overflowed = this.#overflowKeys.get(key)
-    if (overflowed !== undefined && overflowed > now) return this.#consumeOverflow(key, limit, cost, now)
+    if (overflowed !== undefined && overflowed > now) return this.#takeOverflow(key, limit, cost, now)
     this.#reclaim(now)
-    if (this.#slotOf.size >= this.#options.maxKeys) return this.#consumeOverflow(key, limit, cost, now)
+    if (this.#slotOf.size >= this.#options.maxKeys) return this.#takeOverflow(key, limit, cost, now)
     this.#overflowKeys.delete(key)
     const slot = this.#openSlot()
     this.#keys[slot] = key
     this.#slotOf.set(key, slot)
-    this.#linkNewest(slot)
-    return this.#rings.consume(slot, limit, cost, now)
+    return this.#rings.take(slot, limit, cost, now)
   }
 
   /** At the cap no live key makes room: that would be a reset button for whoever can invent keys. */
-  #consumeOverflow(key: string, limit: number, cost: number, now: number): RateLimitDecision {
+  #takeOverflow(key: string, limit: number, cost: number, now: number): number {
     this.#overflowed++
     if (this.#overflowSlot === 0) this.#overflowSlot = this.#openSlot()
-    const decision = this.#rings.consume(this.#overflowSlot, limit, cost, now)
-    if (decision.allowed) {
-      for (const [oldest, stamp] of this.#overflowKeys) {
-        if (stamp > now) break
-        this.#overflowKeys.delete(oldest)
-      }
-      this.#overflowKeys.delete(key)
-      this.#overflowKeys.set(key, this.#rings.newest(this.#overflowSlot))
+    const remaining = this.#rings.take(this.#overflowSlot, limit, cost, now)
+    if (remaining < 0) return remaining
+    for (const [oldest, stamp] of this.#overflowKeys) {
+      if (stamp > now) break
+      this.#overflowKeys.delete(oldest)
     }
-    return decision
+    this.#overflowKeys.delete(key)
+    this.#overflowKeys.set(key, this.#rings.newest(this.#overflowSlot))
+    return remaining
   }
 
   /** Gives up to two dead keys' slots back for each that is wanted: the keys become fewer after a flood, with no timer. */
   #reclaim(now: number): void {
     for (let i = 0; i < 2; i++) {
-      const oldest = this.#list[NEWER]
+      const oldest = this.#rings.first
       if (oldest === 0 || !this.#rings.isDead(oldest, now)) return
+      if (oldest !== this.#overflowSlot) this.#reclaimed++
       this.#close(oldest)
-      this.#reclaimed++
     }
   }
 
   #openSlot(): number {
-    let slot = this.#freeSlot
-    if (slot === 0) {
-      slot = this.#slots++
-      if (2 * slot >= this.#list.length) this.#grow()
-    } else {
-      this.#freeSlot = this.#list[2 * slot + NEWER]
-    }
+    const slot = this.#freeSlots.pop() ?? this.#slots++
+    // Two more than there are keys: one for the list's ends and one for the overflow window.
+    if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
     this.#rings.open(slot)
+    this.#rings.link(slot)
     return slot
   }
 
-  #grow(): void {
-    // One slot for the list's ends and one for the overflow window.
-    const slots = Math.min(this.#list.length, this.#options.maxKeys + 2)
-    const list = new Int32Array(2 * slots)
-    list.set(this.#list)
-    this.#list = list
-    this.#rings.grow(slots)
-  }
-
   #close(slot: number): void {
-    this.#slotOf.delete(this.#keys[slot])
-    this.#keys[slot] = ''
+    if (slot === this.#overflowSlot) {
+      this.#overflowSlot = 0
+      this.#overflowKeys.clear()
+    } else {
+      this.#slotOf.delete(this.#keys[slot])
+      this.#keys[slot] = ''
+    }
+    this.#rings.unlink(slot)
     this.#rings.release(slot)
-    this.#unlink(slot)
-    this.#list[2 * slot + NEWER] = this.#freeSlot
-    this.#freeSlot = slot
-  }
-
-  #unlink(slot: number): void {
-    const list = this.#list
-    const older = list[2 * slot + OLDER]
-    const newer = list[2 * slot + NEWER]
-    list[2 * older + NEWER] = newer
-    list[2 * newer + OLDER] = older
-  }
-
-  #linkNewest(slot: number): void {
-    const list = this.#list
-    const newest = list[OLDER]
-    list[2 * newest + NEWER] = slot
-    list[2 * slot + OLDER] = newest
-    list[2 * slot + NEWER] = 0
-    list[OLDER] = slot
+    this.#freeSlots.push(slot)
   }
 }
 

@@ -14,6 +14,7 @@ export interface Violation {
   /** The decision and the window that refuse longest. */
   readonly decision: RateLimitDecision
   readonly window: LimitWindow
+  readonly lockedOut: boolean
 }
 
 export function violationOf(windows: readonly LimitWindow[], { decisions }: Verdict): Violation {
@@ -24,7 +25,7 @@ export function violationOf(windows: readonly LimitWindow[], { decisions }: Verd
     policies.push(windows[i].fields.name)
     if (longest === -1 || waitOf(decisions[i]) > waitOf(decisions[longest])) longest = i
   }
-  return { policies, decision: decisions[longest], window: windows[longest] }
+  return { policies, decision: decisions[longest], window: windows[longest], lockedOut: false }
 }
 
 /** 429 with a `Retry-After` that is true; without one when the request can never pass. */
@@ -32,7 +33,8 @@ export function refuseTooMany(exchange: Exchange, stage: string, violation: Viol
   const { maxRequests, windowMs } = violation.window
   const { retryAfterMs } = violation.decision
   const never = retryAfterMs === undefined
-  return refuse(exchange, stage, never ? 'cost_over_limit' : 'rate_limited', {
+  const reason = violation.lockedOut ? 'locked_out' : never ? 'cost_over_limit' : 'rate_limited'
+  return refuse(exchange, stage, reason, {
     status: 429,
     type: `${problemTypes}#quota-exceeded`,
     title: 'Quota Exceeded',
@@ -45,11 +47,16 @@ export function refuseTooMany(exchange: Exchange, stage: string, violation: Viol
 /** 503: an outage of the limiter's store is not the client's fault. */
 export function refuseUnavailable(exchange: Exchange, stage: string, error: LimiterUnavailableError): false {
   exchange.reporter.report('rate_limiter_unavailable', error)
-  return refuse(exchange, stage, 'rate_limiter_unavailable', {
+  return refuseBusy(exchange, stage, 'rate_limiter_unavailable', error.retryAfterMs)
+}
+
+/** 503: the server, not this client, is at its limit. */
+export function refuseBusy(exchange: Exchange, stage: string, reason: string, retryAfterMs = 1_000): false {
+  return refuse(exchange, stage, reason, {
     status: 503,
     type: `${problemTypes}#temporary-reduced-capacity`,
     title: 'Temporary Reduced Capacity',
-    headers: { 'Retry-After': String(seconds(error.retryAfterMs)) }
+    headers: { 'Retry-After': String(seconds(retryAfterMs)) }
   })
 }
 

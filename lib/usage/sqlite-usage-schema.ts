@@ -27,10 +27,9 @@ const schema = `
   PRAGMA application_id = ${applicationId};
   PRAGMA user_version = ${schemaVersion};`
 
-const insertSql = `
+const into = `
   INSERT INTO token_usage (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
-    timestamp, status_code, response_time_ms, blocked)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+    timestamp, status_code, response_time_ms, blocked)`
 const textsPerRow = 7
 const numbersPerRow = 4
 
@@ -87,7 +86,7 @@ export function usageInsert(records: readonly UsageRecord[]): SqliteInsert {
     numbers[n++] = record.responseTimeMs
     numbers[n++] = record.blocked ? 1 : 0
   }
-  return { sql: insertSql, textsPerRow, numbersPerRow, texts, numbers }
+  return { into, textsPerRow, numbersPerRow, texts, numbers }
 }
 
 /** @param since epoch ms */

@@ -23,6 +23,8 @@ export interface SqliteUsageStoreOptions {
   clock?: () => number
 }
 
+/** Statistics that may wait for the reading thread at once. */
+const maxQuestions = 100
 /** ms that an exiting process waits for the writing thread. */
 const exitWaitMs = 2_000
 
@@ -93,6 +95,9 @@ export class SqliteUsageStore implements UsageStore {
     const { days, since } = usagePeriod(query, this.#clock())
     if (this.#closing !== undefined) throw new Error('SqliteUsageStore: stats after close')
     this.#reader ??= this.#thread()
+    if (this.#reader.pending >= maxQuestions) {
+      throw new Error(`SqliteUsageStore: ${maxQuestions} statistics are being worked on; ask again later`)
+    }
     return usageStatsOf(
       await this.#reader.query(usageQueries(query.userEmail, query.tokenId ?? null, since)),
       days

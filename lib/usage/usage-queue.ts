@@ -58,9 +58,9 @@ export class UsageQueue {
     this.#durations[slot] = exchange.durationMs
     this.#statuses[slot] = exchange.statusCode
     this.#refused[slot] = exchange.denial === undefined ? 0 : 1
-    this.#owners[slot] = user.email ?? user.id
+    this.#owners[slot] = String(user.email ?? user.id)
     const t = slot * textsPerRecord
-    this.#texts[t] = tokenId
+    this.#texts[t] = String(tokenId)
     this.#texts[t + 1] = bounded(exchange.path)
     this.#texts[t + 2] = req.method
     this.#texts[t + 3] = exchange.clientAddress

@@ -7,7 +7,7 @@ import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
 export interface UsageRecorderOptions {
   store: UsageStore
-  /** ms that a record waits at most before it goes to the store. Default 100. */
+  /** ms that a record waits at most before it goes to the store. Default 250. */
   flushIntervalMs?: number
   /** Records a batch: what is prepared in one turn of the event loop. Default 512. */
   batchSize?: number
@@ -35,6 +35,10 @@ interface Waiter {
 /** ms between attempts while the store refuses: doubled from the first to the last. */
 const firstRetryMs = 250
 const lastRetryMs = 5_000
+/** ms that closing waits for the last batches, and again for the store. */
+const closeMs = 5_000
+/** Made once: in an outage every request would pay for its stack. */
+const queueFull = new Error('the queue of usage records is full or closed')
 
 /**
  * Queues one record for each request made with an API token and writes them in batches, one at a time and in order. A store
@@ -61,7 +65,7 @@ export class UsageRecorder {
   constructor(options: UsageRecorderOptions) {
     const {
       store,
-      flushIntervalMs = 100,
+      flushIntervalMs = 250,
       batchSize = 512,
       maxQueued = 32_768,
       reporter = defaultReporter
@@ -101,7 +105,7 @@ export class UsageRecorder {
       this.#closing !== undefined ||
       !this.#queue.add(exchange, user, tokenId, this.#clock.at(exchange.endedAt))
     ) {
-      this.#lose(1, new Error('the queue of usage records is full'))
+      this.#lose(1, queueFull)
     } else if (this.#timer === undefined) {
       this.#arm(this.#flushIntervalMs)
     } else if (this.#queue.size === this.#batchSize && this.#retryMs === 0) {
@@ -146,11 +150,11 @@ export class UsageRecorder {
   }
 
   async #close(): Promise<void> {
-    await this.flush().catch(error => this.#lose(this.#queue.size, error))
+    await soon(this.flush()).catch(error => this.#lose(this.#queue.size, error))
     clearTimeout(this.#timer)
     openRecorders.delete(this)
     if (openRecorders.size === 0) process.off('exit', finishAll)
-    await this.#store.close().catch(error => this.#reporter.report('usage_write', error))
+    await soon(this.#store.close()).catch(error => this.#reporter.report('usage_write', error))
   }
 
   #lose(count: number, error: unknown): void {
@@ -203,6 +207,15 @@ function positive(option: string, value: unknown): void {
   if (!Number.isInteger(value) || (value as number) < 1) {
     throw new TypeError(`UsageRecorder: ${option} must be a positive integer, got ${String(value)}`)
   }
+}
+
+/** Closing does not wait for ever for a store that does not answer. */
+async function soon(promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the usage store does not answer')), closeMs)
+  })
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
 /** A store of somebody else's may throw where it should reject. */

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import fc from 'fast-check'
 import { AuditFile } from '../../lib/audit/audit-file.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 
@@ -77,6 +78,33 @@ test('a line longer than a chunk is written whole, between its neighbours', asyn
   for (const line of lines) file.write(line)
   await file.close()
   assert.deepEqual(linesOf(path), lines)
+})
+
+test('whatever is written, flushed and reopened when: the lines, in order', async t => {
+  const path = join(folder(t), 'audit.jsonl')
+  const anyStep = fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: 0, max: 3_000 }) },
+    { weight: 2, arbitrary: fc.constantFrom('flush', 'wait', 'reopen') },
+    { weight: 1, arbitrary: fc.integer({ min: 60_000, max: 140_000 }) }
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyStep, { maxLength: 60 }), async steps => {
+      rmSync(path, { force: true })
+      const file = new AuditFile({ path, flushIntervalMs: 1 })
+      const lines: string[] = []
+      for (const step of steps) {
+        if (step === 'flush') await file.flush()
+        else if (step === 'wait') await new Promise(resolve => setTimeout(resolve, 2))
+        else if (step === 'reopen') await file.reopen()
+        else lines.push(`${lines.length} `.padEnd(step as number, 'x'))
+        if (typeof step === 'number') assert.equal(file.write(lines.at(-1)!), true)
+      }
+      await file.close()
+      assert.deepEqual(linesOf(path), lines)
+      assert.equal(file.stats.written, lines.length)
+    }),
+    { numRuns: 20 }
+  )
 })
 
 test('memory is given back after a burst', async t => {
@@ -156,7 +184,7 @@ test('a full disk: lines are kept in bounded memory, then refused; failures are 
   const reporter = quiet()
   const file = new AuditFile({ path: '/dev/full', maxPendingBytes: 200_000, reporter })
   let kept = 0
-  while (file.write('x'.repeat(999))) kept++
+  while (kept < 10_000 && file.write('x'.repeat(999))) kept++
   assert.ok(kept > 100 && kept <= 200)
   await assert.rejects(file.flush(), { code: 'ENOSPC' })
   assert.equal(file.write('x'.repeat(999)), false)

@@ -251,21 +251,38 @@ test('several sinks get the same lines, and reopen reaches those that can', asyn
 })
 
 test('prints on standard output when nothing else is given', () => {
-  const program = `
-    import { AuditLogger } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-logger.ts')).href)}
+  const { stdout } = run(`
     const logger = new AuditLogger()
     logger.log({ eventType: 'printed', userId: 'a\\nb' })
     await logger.close()
-    new AuditLogger({ callback() {} }).log({ eventType: 'not_printed' })`
-  const { stdout, status } = spawnSync(
+    new AuditLogger({ callback() {} }).log({ eventType: 'not_printed' })`)
+  const lines = stdout.split('\n')
+  assert.equal(lines.length, 2)
+  assert.equal(JSON.parse(lines[0]).user_id, 'a\nb')
+})
+
+/** Runs a few lines in a process of their own. */
+function run(lines: string): { stdout: string; stderr: string } {
+  const logger = pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-logger.ts')).href
+  const program = `import { AuditLogger } from ${JSON.stringify(logger)}\n${lines}`
+  const { stdout, stderr, status } = spawnSync(
     process.execPath,
     ['--import', 'tsx', '--input-type=module', '--eval', program],
     { encoding: 'utf8' }
   )
-  assert.equal(status, 0)
-  const lines = stdout.split('\n')
-  assert.equal(lines.length, 2)
-  assert.equal(JSON.parse(lines[0]).user_id, 'a\nb')
+  assert.equal(status, 0, stderr)
+  return { stdout, stderr }
+}
+
+test('lines that standard output is too far behind for are dropped', () => {
+  const { stdout, stderr } = run(`
+    Object.defineProperty(process.stdout, 'writableLength', { get: () => 2_000_000 })
+    const reporter = { report: (what, error, count) => console.error(what) }
+    const logger = new AuditLogger({ console: true, reporter })
+    logger.log({ eventType: 'x' })
+    console.error(JSON.stringify(logger.stats))`)
+  assert.equal(stdout, '')
+  assert.equal(stderr, 'audit_lost\n{"events":1,"pending":0,"dropped":1,"callbackFailures":0}\n')
 })
 
 const wrong: [Record<string, unknown>, RegExp][] = [

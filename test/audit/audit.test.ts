@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
@@ -141,6 +142,22 @@ test('the status names the event', async t => {
   assert.equal(events[0]['user_agent'], null)
 })
 
+test('a full disk harms no request', {
+  skip: !existsSync('/dev/full') && 'there is no /dev/full'
+}, async t => {
+  const reporter = new Reporter({ onReport: () => {} })
+  const auditLogger = new AuditLogger({ path: '/dev/full', flushIntervalMs: 1, reporter })
+  const server = createServer(pipeline(audit({ auditLogger })).wrap((_req, res) => res.end('served')))
+  const port = await listen(t, server)
+  for (let i = 0; i < 20; i++) {
+    assert.match(await converse(port, 'GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /served$/)
+  }
+  await auditLogger.close()
+  assert.equal(auditLogger.stats.dropped, 20)
+  assert.equal(reporter.counts.get('audit_lost'), 20)
+  assert.ok(reporter.counts.get('audit_write')! >= 1)
+})
+
 class OrderError extends Error {}
 
 const thrown: [string, unknown, Record<string, unknown>][] = [
@@ -269,6 +286,18 @@ test('a caller whose client or kind changed is printed anew', async t => {
       ['two', false]
     ]
   )
+})
+
+test('an identity that is not what its type says cannot break the line', async t => {
+  const server = await audited(t, (req, res) => {
+    exchangeOf(req).user = { id: 7, key: 'x' } as unknown as Identity
+    exchangeOf(req).tokenId = 42 as unknown as string
+    res.end()
+  })
+  await server.get('/1')
+  while (server.lines.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+  const event = JSON.parse(server.lines[0])
+  assert.deepEqual([event.user_id, event.client_id, event.is_m2m, event.token_id], [7, null, null, '42'])
 })
 
 test('more callers than are kept at hand', async t => {

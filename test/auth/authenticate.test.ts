@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
 import { Agent, get } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import { test } from 'node:test'
 import { authenticate } from '../../lib/auth/authenticate.ts'
+import { JwksCache } from '../../lib/auth/jwks-cache.ts'
 import { TokenVerifier } from '../../lib/auth/token-verifier.ts'
-import { guardedServer, localIssuer } from './guarded-server.ts'
+import { exchangeOf } from '../../lib/http/exchange.ts'
+import type { GuardedRequest } from '../../lib/http/pipeline.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
+import { listen } from '../support/server.ts'
+import { guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
 
 test('a good token lets in, and says who it is', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { bear, fetched, verifier } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience
@@ -26,7 +32,7 @@ test('a good token lets in, and says who it is', async t => {
 })
 
 test('API tokens are told from others by a claim, or by a rule', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const token = await issuer.issue({ token_use: 'api' })
   const trust = { issuer: issuer.url, audience: issuer.audience }
   const byClaim = await guardedServer(t, trust)
@@ -37,7 +43,7 @@ test('API tokens are told from others by a claim, or by a rule', async t => {
 })
 
 test('the same header again on one connection is one comparison, and another token is seen', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { port, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.after(() => agent.destroy())
@@ -69,7 +75,7 @@ test('the same header again on one connection is one comparison, and another tok
 })
 
 test('optional lets anonymous callers through, and bad tokens not', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { ask, bear } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience,
@@ -82,7 +88,7 @@ test('optional lets anonymous callers through, and bad tokens not', async t => {
 })
 
 test('every validation is told, with the true reason', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const told: unknown[] = []
   const { ask, bear } = await guardedServer(t, {
     issuer: issuer.url,
@@ -99,7 +105,7 @@ test('every validation is told, with the true reason', async t => {
 })
 
 test('a listener that throws changes no answer', async t => {
-  const issuer = await localIssuer(t)
+  const issuer = await sharedIssuer()
   const { bear } = await guardedServer(t, {
     issuer: issuer.url,
     audience: issuer.audience,
@@ -171,4 +177,83 @@ test('options are checked at construction', () => {
   assert.throws(several([]), /issuers must be a list of at least one issuer/)
   assert.throws(several('x'), /issuers must be a list/)
   assert.throws(several([trust, trust]), /"https:\/\/id.example.com\/" is configured twice/)
+})
+
+test('an issuer that calls itself otherwise: told with both strings, and requests get 503', async t => {
+  const issuer = await localIssuer(t)
+  const reports: string[] = []
+  const reporter = new Reporter({ onReport: ({ what, error }) => reports.push(`${what}: ${error}`) })
+  const { bear, verifier } = await guardedServer(t, {
+    issuer: `${issuer.url}/`,
+    audience: issuer.audience,
+    reporter
+  })
+  const message = `issuer mismatch: configured "${issuer.url}/", but its metadata says "${issuer.url}"`
+  await assert.rejects(verifier.ready(), (error: Error) => error.message.startsWith(message))
+  assert.ok(reports[0]?.startsWith(`jwks_refresh: DiscoveryError: ${message}`))
+  const answer = await bear(await issuer.issue({ iss: `${issuer.url}/` }))
+  assert.deepEqual([answer.status, answer.reason], [503, 'keys_unavailable'])
+})
+
+test('a verifier and a key cache that are shared are closed by who made them', async t => {
+  const issuer = await sharedIssuer()
+  const jwksCache = new JwksCache({ issuer: issuer.url })
+  t.after(() => jwksCache.close())
+  const trust = { issuer: issuer.url, audience: issuer.audience, jwksCache }
+  const first = new TokenVerifier(trust)
+  const second = new TokenVerifier(trust)
+  const token = await issuer.issue({ sub: 'ada' })
+  await first.verify(token)
+  first.close()
+  await second.verify(token)
+  assert.equal(jwksCache.stats.refreshes, 1)
+  assert.deepEqual(Object.keys(second.stats.jwks), [issuer.url])
+  const { bear } = await guardedServer(t, { verifier: second })
+  assert.equal((await bear(token)).body['id'], 'ada')
+})
+
+test('hashTokens: a connection remembers no header either', async t => {
+  const issuer = await sharedIssuer()
+  const seen: unknown[] = []
+  const trust = { issuer: issuer.url, audience: issuer.audience, cache: { hashTokens: true } }
+  const { bear, verifier } = await guardedServer(t, trust, (req, _res, next) => {
+    seen.push(exchangeOf(req).connection.credential)
+    next()
+  })
+  const token = await issuer.issue()
+  for (let i = 0; i < 3; i++) assert.equal((await bear(token)).status, 200)
+  assert.deepEqual(seen, [undefined, undefined, undefined])
+  assert.deepEqual([verifier.stats.cache.hits, verifier.stats.signatures], [2, 1])
+})
+
+test('http/2 requests are authenticated alike', async t => {
+  const issuer = await sharedIssuer()
+  const gate = authenticate({ issuer: issuer.url, audience: issuer.audience })
+  t.after(() => gate.verifier.close())
+  const server = createHttp2Server(
+    gate.wrap((req, res) => {
+      res.end((req as GuardedRequest).user?.id)
+    }) as never
+  )
+  const port = await listen(t, server)
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  t.after(() => session.destroy())
+  const ask = (headers: Record<string, string>) =>
+    new Promise<string>((resolve, reject) => {
+      const stream = session.request({ ':path': '/', ...headers })
+      let status = 0
+      let body = ''
+      stream.on('response', head => {
+        status = head[':status'] as number
+      })
+      stream.on('data', chunk => {
+        body += chunk
+      })
+      stream.on('end', () => resolve(`${status} ${status === 200 ? body : JSON.parse(body).code}`))
+      stream.on('error', reject)
+    })
+  const token = await issuer.issue({ sub: 'ada' })
+  for (let i = 0; i < 2; i++) assert.equal(await ask({ authorization: `Bearer ${token}` }), '200 ada')
+  assert.equal(await ask({ authorization: 'Bearer junk' }), '401 invalid_token')
+  assert.equal(await ask({}), '401 authentication_required')
 })

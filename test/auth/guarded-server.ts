@@ -1,12 +1,15 @@
 /** A real server behind `authenticate`, with what became of its requests, for tests over a socket. */
 import { createServer } from 'node:http'
-import type { TestContext } from 'node:test'
-import { type LocalAlgorithm, LocalIssuer, type LocalIssuerOptions } from '../../examples/local-issuer.ts'
+import { after, type TestContext } from 'node:test'
+import { LocalIssuer, type LocalIssuerOptions } from '../../examples/local-issuer.ts'
 import { type AuthenticateOptions, authenticate } from '../../lib/auth/authenticate.ts'
 import type { Fetch } from '../../lib/auth/endpoint.ts'
 import { exchangeOf } from '../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
 import { converse, listen } from '../support/server.ts'
+
+const quiet = new Reporter({ onReport() {} })
 
 export interface Answer {
   status: number
@@ -28,12 +31,24 @@ export interface GuardedServer {
   fetched: string[]
 }
 
+/** An identity provider of one test, to rotate and to break. ES256, whose keys are made fast. */
 export async function localIssuer(t: TestContext, options: LocalIssuerOptions = {}): Promise<LocalIssuer> {
-  const algorithms: readonly LocalAlgorithm[] = ['RS256', 'PS256', 'ES256', 'EdDSA']
-  const issuer = await LocalIssuer.start({ algorithms, ...options })
+  const issuer = await LocalIssuer.start({ algorithms: ['ES256'], ...options })
   t.after(() => issuer.close())
   return issuer
 }
+
+let shared: Promise<LocalIssuer> | undefined
+
+/** One with keys of all kinds, for all tests of a file that only want tokens. */
+export function sharedIssuer(): Promise<LocalIssuer> {
+  shared ??= LocalIssuer.start({ algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'] })
+  return shared
+}
+
+after(async () => {
+  await (await shared)?.close()
+})
 
 export async function guardedServer(
   t: TestContext,
@@ -45,7 +60,7 @@ export async function guardedServer(
     fetched.push(url)
     return fetch(url, init)
   }
-  const gate = authenticate('verifier' in options ? options : { fetch: spy, ...options })
+  const gate = authenticate('verifier' in options ? options : { fetch: spy, reporter: quiet, ...options })
   t.after(() => gate.verifier.close())
   let reason: string | undefined
   const handler = pipeline(gate, ...behind).wrap((req, res) => {

@@ -253,6 +253,10 @@ const cases: Record<string, WireCase> = {
     request: 'GET / HTTP/1.0\r\n\r\n',
     expected: [done(200)]
   },
+  'a request line that claims to be http/2': {
+    handler: (_req, res) => res.writeHead(200, { 'X-A': '1' }).end('x'),
+    request: 'GET / HTTP/2.0\r\nHost: x\r\nConnection: close\r\n\r\n'
+  },
   'an Upgrade header that nobody listens for': {
     handler: (_req, res) => res.end('x'),
     request: 'GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n',

@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { exchangeOf, type Identity } from '../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
+import { Histogram } from '../../lib/metrics/histogram.ts'
 import { type MetricsOptions, metrics } from '../../lib/metrics/http-metrics.ts'
 import type { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
 import { converse, listen } from '../support/server.ts'
@@ -141,6 +142,21 @@ test('time to first byte ends with the head, the duration with the body', async 
   assert.ok(whole.maxMs >= timeToFirstByte.maxMs + 25, `${whole.maxMs} after ${timeToFirstByte.maxMs}`)
   assert.equal(sampleOf(text(), `${firstByte}_count`), 1)
   assert.ok(sampleOf(text(), `${duration}_sum`)! >= sampleOf(text(), `${firstByte}_sum`)! + 0.025)
+})
+
+test('the histograms behind the percentiles can be encoded and merged', async t => {
+  const { get, measured } = await serve(t, {})
+  for (let i = 0; i < 5; i++) await get()
+  await until(() => measured.getMetrics().duration.count === 5)
+  const merged = new Histogram()
+  for (const histogram of Object.values(measured.histograms)) {
+    assert.equal(histogram.count, 5)
+    merged.add(Histogram.decode(histogram.encode()))
+  }
+  assert.equal(merged.count, 10)
+  const { p50Ms, maxMs } = measured.getMetrics().duration
+  const p50 = measured.histograms.http_request_duration_us.percentile(50) / 1000
+  assert.equal(p50Ms, Math.min(p50, maxMs))
 })
 
 test('a client that leaves is in flight, then aborted: without a status when it got no head', async t => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request } from 'node:http'
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { startDemo } from '../../examples/demo/demo-api.ts'
 import { metrics } from '../../lib/metrics/http-metrics.ts'
 import { MetricsCollector } from '../../lib/metrics/metrics-collector.ts'
 import { metricsEndpoint } from '../../lib/metrics/metrics-endpoint.ts'
@@ -15,7 +16,7 @@ import { ProcessMetrics } from '../../lib/metrics/process-metrics.ts'
 import { missing } from '../support/program.ts'
 import { listen } from '../support/server.ts'
 
-const skip = missing('prometheus')
+const skip = missing('prometheus') || missing('promtool')
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 
 /** A server with requests of every kind behind it, and the formats that scrapes of it were answered in. */
@@ -153,6 +154,31 @@ describe('a Prometheus server', { skip, concurrency: true }, () => {
     )
     assert.ok(JSON.stringify(exemplars).includes(traceId))
     assert.deepEqual([...formats], ['application/openmetrics-text; version=1.0.0; charset=utf-8'])
+  })
+
+  it('reads the demo: a gate with everything on', async t => {
+    const demo = await startDemo({ api: 0, issuer: 0 })
+    t.after(() => demo.close())
+    const text = await (await fetch(`${demo.url}/metrics`)).text()
+    const { stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text })
+    const complaints = stderr
+      .toString()
+      .split('\n')
+      .filter(line => !line.startsWith('auth_validation_duration_avg_ms'))
+    assert.deepEqual(complaints, [''], 'nothing but the unit of an inherited name')
+    for (const path of ['/whoami', '/whoami', '/orders'])
+      assert.equal((await fetch(demo.url + path)).status, 401)
+    const ask = await prometheus(t, Number(new URL(demo.url).port), [])
+    const refused = encodeURIComponent('{http_response_status_code="401",caller_kind="anonymous"}')
+    assert.deepEqual(
+      valuesOf(await ask(`query?query=http_server_request_duration_seconds_count${refused}`)),
+      ['3']
+    )
+    assert.deepEqual(valuesOf(await ask('query?query=sum(ostiary_refusals_total)')), ['3'])
+    assert.deepEqual(valuesOf(await ask('query?query=auth_tokens_validated_total')), ['0'])
+    for (const metric of ['nodejs_eventloop_delay_max_seconds', 'process_memory_usage_bytes']) {
+      assert.equal((await ask(`query?query=${metric}`)).length, 1)
+    }
   })
 
   it('reads native histograms', async t => {

@@ -27,7 +27,7 @@ function thread(t: TestContext, path: string, module = driver.module, busyTimeou
 
 function pairs(...names: (string | null)[]): SqliteInsert {
   return {
-    sql: 'INSERT INTO pairs VALUES (?, ?)',
+    into: 'INSERT INTO pairs (name, number)',
     textsPerRow: 1,
     numbersPerRow: 1,
     texts: names,
@@ -46,6 +46,18 @@ test('inserts columns as rows and answers queries', async t => {
       { sql: 'SELECT * FROM pairs WHERE number > ? ORDER BY name', values: [1] }
     ]),
     [[{ count: 2 }], [{ name: 'b', number: 1.5 }]]
+  )
+})
+
+test('every row of any number goes in, in order', async t => {
+  const sqlite = thread(t, database(t).path)
+  const names = Array.from({ length: 16 * 3 + 5 }, (_, i) => `row ${i}`)
+  await sqlite.insert(pairs(...names))
+  await sqlite.insert(pairs())
+  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM pairs ORDER BY rowid', values: [] }])
+  assert.deepEqual(
+    rows,
+    names.map((name, i) => ({ name, number: i + 0.5 }))
   )
 })
 
@@ -68,12 +80,13 @@ test('a thread that dies rejects what it was asked, and the next request gets an
     module,
     `const driver = require(${JSON.stringify(driver.module)})
      const Database = driver.DatabaseSync ?? driver
-     module.exports = class extends Database {
+     class Mortal extends Database {
        prepare(sql) {
          if (sql.includes('die')) process.exit(3)
          return super.prepare(sql)
        }
-     }`
+     }
+     module.exports = driver.DatabaseSync ? { DatabaseSync: Mortal } : Mortal`
   )
   const sqlite = thread(t, path, module)
   await sqlite.insert(pairs('a'))

@@ -95,6 +95,19 @@ for (const driver of drivers) {
     assert.match(plan[0].detail, /SEARCH .* INDEX token_usage_by_user \(user_email=\? AND timestamp>\?\)/)
   })
 
+  test(`${driver}: more questions at once than it queues are refused, not hoarded`, async t => {
+    const store = open(t)
+    const asked = await Promise.allSettled(
+      Array.from({ length: 103 }, () => store.stats({ userEmail: 'ann@example.com' }))
+    )
+    assert.equal(asked.filter(({ status }) => status === 'fulfilled').length, 100)
+    assert.match(
+      String((asked[102] as PromiseRejectedResult).reason),
+      /100 statistics are being worked on; ask again later/
+    )
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 0)
+  })
+
   test(`${driver}: what was stored is there when the file is opened again`, async t => {
     const path = join(folder(t), 'usage.db')
     const first = open(t, path)
@@ -127,6 +140,15 @@ for (const driver of drivers) {
     const store = open(t, path)
     await assert.rejects(store.append([record()]), /locked/)
     other.exec('COMMIT')
+    await store.append([record()])
+    assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
+  })
+
+  test(`${driver}: a file that went away before the first batch is made again`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const store = open(t, path)
+    rmSync(path)
+    await assert.rejects(store.append([record()]), /no such table/)
     await store.append([record()])
     assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 1)
   })
@@ -176,6 +198,21 @@ for (const driver of drivers) {
       count: number
     }[]
     assert.equal(count, stored)
+  })
+
+  test(`${driver}: several writers share one file`, async t => {
+    const path = join(folder(t), 'usage.db')
+    const stores = Array.from({ length: 3 }, () => {
+      const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 10_000, clock: () => now })
+      t.after(() => store.close())
+      return store
+    })
+    await Promise.all(
+      stores.flatMap(store =>
+        Array.from({ length: 10 }, () => store.append(Array.from({ length: 50 }, () => record())))
+      )
+    )
+    assert.equal((await stores[0].stats({ userEmail: 'ann@example.com' })).totalRequests, 1_500)
   })
 
   test(`${driver}: close while writing keeps every batch that was taken`, async t => {

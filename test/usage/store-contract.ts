@@ -144,7 +144,7 @@ export function storeContract(name: string, open: (t: TestContext) => UsageStore
           }
         }
       ),
-      { numRuns: 25 }
+      { numRuns: 15 }
     )
   })
 

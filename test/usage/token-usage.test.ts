@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { exchangeOf, type Identity } from '../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
 import { MemoryUsageStore } from '../../lib/usage/memory-usage-store.ts'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type TokenUsageOptions, tokenUsage } from '../../lib/usage/token-usage.ts'
@@ -80,6 +81,24 @@ test('from the socket to the SQLite file', async t => {
     ['/refused', 'GET', '127.0.0.1', 'curl/8', 429, 1, 'http_429'],
     ['/500', 'GET', '127.0.0.1', 'curl/8', 500, 0, null]
   ])
+})
+
+test('a locked database harms no request, and gets its records when the lock is gone', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'ostiary-usage-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const path = join(folder, 'usage.db')
+  const reporter = new Reporter({ onReport: () => {} })
+  const { get, recorder } = await used(t, { sqlite: path, reporter })
+  const other = sqliteDriver().open(path)
+  other.exec('BEGIN IMMEDIATE')
+  for (let i = 0; i < 10; i++) assert.match(await get('/orders'), /^HTTP\/1.1 200/)
+  await assert.rejects(recorder.flush(), /locked/)
+  assert.ok(reporter.counts.get('usage_write')! >= 1)
+  assert.match(await get('/orders'), /^HTTP\/1.1 200/)
+  other.exec('COMMIT')
+  other.close()
+  assert.equal((await recorder.getTokenUsageStats('ann@example.com')).totalRequests, 11)
+  assert.equal(recorder.stats.lost, 0)
 })
 
 test('health checks, metrics and static files leave no record, unless told otherwise', async t => {

@@ -277,6 +277,28 @@ test('a store that throws where it should reject, and one that cannot close, har
   assert.equal(reporter.counts.get('usage_write'), 2)
 })
 
+test('closing does not wait for ever for a store that does not answer', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const reporter = quiet()
+  const store = new HeldStore()
+  store.close = () => new Promise(() => {})
+  const recorder = new UsageRecorder({ store, reporter })
+  recorder.record(ended())
+  const closing = recorder.close()
+  t.mock.timers.tick(5_000)
+  await turn()
+  t.mock.timers.tick(5_000)
+  await closing
+  assert.equal(recorder.stats.lost, 1)
+  assert.deepEqual(
+    [...reporter.counts],
+    [
+      ['usage_lost', 1],
+      ['usage_write', 1]
+    ]
+  )
+})
+
 test('long texts are cut', async () => {
   const store = new ListStore()
   const recorder = new UsageRecorder({ store })

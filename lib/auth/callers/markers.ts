@@ -157,10 +157,12 @@ export function personSession(token: TokenShape): Verdict | undefined {
   const methods = Array.isArray(amr) ? amr.filter(method => !String(method).startsWith('urn:')) : []
   if (methods.length > 0) return human('amr')
   if (token.has('auth_time') && token.text('idp') !== undefined) return human('auth_time and idp')
-  if (token.record('events')?.['http://schemas.openid.net/event/backchannel-logout'] !== undefined) {
-    return human('a back-channel logout')
-  }
+  if (isLogout(token)) return human('a back-channel logout')
   return token.header.typ === 'oauth-id-jag+jwt' ? human('typ=oauth-id-jag+jwt') : undefined
+}
+
+export function isLogout(token: TokenShape): boolean {
+  return token.record('events')?.['http://schemas.openid.net/event/backchannel-logout'] !== undefined
 }
 
 /** RFC 6749, section 4.4: a client that acts for itself; some issuers then leave `sub` out. */
@@ -169,7 +171,8 @@ function withoutSubject(token: TokenShape): Verdict | undefined {
   const profile = personProfile(token)
   if (profile !== undefined)
     return userNameClaims.includes(profile.reason) ? profile : unknown(`${profile.reason} without sub`)
-  return token.text('client_id') !== undefined ? machine('client_id without sub') : undefined
+  const client = ['client_id', 'appid'].find(claim => token.text(claim) !== undefined)
+  return client === undefined ? undefined : machine(`${client} without sub`)
 }
 
 const userNameClaims = ['cognito:username', 'username', 'user_name', 'Username', 'upn', 'unique_name']

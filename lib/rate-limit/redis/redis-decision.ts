@@ -26,14 +26,16 @@ export interface ServerAnswer {
 }
 
 export function answerOf(reply: readonly number[]): ServerAnswer {
+  const [allowed, remaining, resetUs, stamp, retryAfterUs = 0, certainUs = 0, granted = 0, settledStamp = 0] =
+    reply
   return {
-    allowed: reply[0] === 1,
-    remaining: reply[1],
-    retryAfterMs: reply[2] < 0 ? undefined : reply[2] / 1_000,
-    resetMs: reply[3] / 1_000,
-    certainMs: reply[4] / 1_000,
-    stamp: reply[5],
-    granted: reply[6],
-    settledStamp: reply[7]
+    allowed: allowed === 1,
+    remaining,
+    retryAfterMs: retryAfterUs < 0 ? undefined : retryAfterUs / 1_000,
+    resetMs: resetUs / 1_000,
+    certainMs: certainUs / 1_000,
+    stamp,
+    granted,
+    settledStamp
   }
 }

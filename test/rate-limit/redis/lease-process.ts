@@ -1,7 +1,7 @@
 /** One of several processes that ask one limiter: sends [before, after, key] of all that was admitted, in ms of one clock. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { RedisRateLimiter } from '../../../lib/rate-limit/redis/redis-rate-limiter.ts'
+import { RedisRateLimiter } from '../../../lib/redis.ts'
 
 const [port, name, maxRequests, windowSeconds, lease, leaseMs, runMs] = process.argv.slice(2)
 const client = new Redis(Number(port), '127.0.0.1')

@@ -6,8 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
-import { RedisRateLimiter } from '../../../lib/rate-limit/redis/redis-rate-limiter.ts'
-import type { RedisRateLimiterOptions } from '../../../lib/rate-limit/redis/redis-rate-limiter-options.ts'
+import { RedisRateLimiter, type RedisRateLimiterOptions } from '../../../lib/redis.ts'
 import { missing } from '../../support/program.ts'
 import { RedisAtTime } from '../../support/redis-at-time.ts'
 import { connectRedis, type RedisServer, startRedis } from '../../support/redis-server.ts'
@@ -201,6 +200,7 @@ describe('RedisRateLimiter with leases', { skip: missing('redis-server') }, () =
             assert.ok(used <= maxRequests, `${used} of ${maxRequests} at ${timed.now}`)
           }
         }
+        await Promise.all(limiters.map(limiter => limiter.close()))
       }
     )
     await fc.assert(run, { numRuns: 40 })

@@ -3,13 +3,15 @@ import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
-import { LimiterUnavailableError } from '../../../lib/rate-limit/rate-limit-decision.ts'
-import { RedisRateLimiter } from '../../../lib/rate-limit/redis/redis-rate-limiter.ts'
-import type { RedisRateLimiterOptions } from '../../../lib/rate-limit/redis/redis-rate-limiter-options.ts'
+import {
+  LimiterUnavailableError,
+  RedisRateLimiter,
+  type RedisRateLimiterOptions
+} from '../../../lib/redis.ts'
 import { missing } from '../../support/program.ts'
 import { connectRedis, startRedis } from '../../support/redis-server.ts'
 
-describe('RedisRateLimiter without Redis', { skip: missing('redis-server'), concurrency: true }, () => {
+describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, () => {
   async function prepare(t: TestContext, options: Partial<RedisRateLimiterOptions> = {}) {
     const server = await startRedis(t)
     const reporter = new Reporter({ onReport: () => undefined })
@@ -19,6 +21,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server'), conc
       maxRequests: 50,
       windowSeconds: 60,
       retryMs: 100,
+      timeoutMs: 400,
       reporter,
       ...options
     })
@@ -128,6 +131,18 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server'), conc
     await assert.rejects(limiter.consume('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
     await server.start()
     await eventually(() => limiter.consume('k'))
+  })
+
+  test('a limiter is asked as soon as it is made', async t => {
+    const server = await startRedis(t)
+    const client = connectRedis(t, server)
+    server.pause()
+    const limiter = new RedisRateLimiter({ client, maxRequests: 5, windowSeconds: 60, timeoutMs: 400 })
+    t.after(() => limiter.close())
+    const decision = limiter.consume('k')
+    await sleep(500)
+    server.resume()
+    assert.equal((await decision).decidedBy, 'redis')
   })
 
   test('errors of the server are an outage', async t => {

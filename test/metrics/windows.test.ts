@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { DurationWindows } from '../../lib/metrics/duration-windows.ts'
+import { DurationRecord } from '../../lib/metrics/duration-record.ts'
 import { TimeSlots } from '../../lib/metrics/time-slots.ts'
+import { Windows } from '../../lib/metrics/windows.ts'
 
 /** Gaps between two records in ms: mostly short, sometimes past a window. */
 const gap = fc.oneof(
@@ -18,12 +19,15 @@ const records = fc.array(fc.tuple(gap, fc.integer({ min: 0, max: 10_000_000 })),
 test('windows hold what is in them, and percentiles stay within their promise', () => {
   fc.assert(
     fc.property(records, fc.integer({ min: 0, max: 100_000 }), (steps, later) => {
-      const windows = new DurationWindows()
+      const windows = new Windows(
+        () => new DurationRecord(2),
+        () => new DurationRecord(3)
+      )
       const all: { at: number; us: number }[] = []
       let now = 1e6
       for (const [wait, us] of steps) {
         now += wait
-        windows.record(us / 1000, now)
+        for (const record of [windows.total, windows.minute(now), windows.hour(now)]) record.record(us / 1000)
         all.push({ at: now, us })
       }
       now += later
@@ -33,7 +37,7 @@ test('windows hold what is in them, and percentiles stay within their promise', 
           .filter(({ at }) => at >= start)
           .map(({ us }) => us)
           .sort((a, b) => a - b)
-        const summary = windows.summary(window, now)
+        const summary = windows.read(window, now).summary()
         assert.equal(summary.count, seen.length)
         assert.equal(summary.maxMs, (seen.at(-1) ?? 0) / 1000)
         const sum = seen.reduce((a, b) => a + b, 0)

@@ -1,0 +1,53 @@
+/** Callers that are never limited. */
+import { BlockList, isIP } from 'node:net'
+import type { Exchange } from '../http/exchange.ts'
+
+/**
+ * Identifiers (`user:alice`, `client:cron`), addresses, and networks in CIDR notation.
+ * @throws TypeError when an entry is none of these
+ */
+export class AllowList {
+  readonly #identifiers = new Set<string>()
+  readonly #networks = new BlockList()
+  #hasNetworks = false
+
+  constructor(entries: readonly string[]) {
+    if (!Array.isArray(entries))
+      throw new TypeError(`rateLimit: allow must be a list, got ${String(entries)}`)
+    for (const entry of entries) this.#add(entry)
+  }
+
+  /** @param identifiers whose budgets the request would use */
+  has(exchange: Exchange, identifiers: readonly string[]): boolean {
+    if (identifiers.some(identifier => this.#identifiers.has(identifier))) return true
+    const address = this.#hasNetworks ? exchange.clientAddress : undefined
+    return address !== undefined && this.#networks.check(address, familyOf(address))
+  }
+
+  #add(entry: unknown): void {
+    if (typeof entry !== 'string' || entry === '') {
+      throw new TypeError(
+        `rateLimit: allow must hold identifiers, addresses and CIDRs, got ${JSON.stringify(entry)}`
+      )
+    }
+    const slash = entry.lastIndexOf('/')
+    const address = slash === -1 ? entry : entry.slice(0, slash)
+    if (isIP(address) === 0) {
+      this.#identifiers.add(entry)
+      return
+    }
+    const most = isIP(address) === 4 ? 32 : 128
+    const bits = slash === -1 ? most : Number(entry.slice(slash + 1))
+    if (!Number.isInteger(bits) || bits < 0 || bits > most || entry.endsWith('/')) {
+      throw new TypeError(
+        `rateLimit: allow must hold identifiers, addresses and CIDRs, got ${JSON.stringify(entry)}`
+      )
+    }
+    this.#networks.addSubnet(address, bits, familyOf(address))
+    this.#hasNetworks = true
+  }
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return address.includes(':') ? 'ipv6' : 'ipv4'
+}

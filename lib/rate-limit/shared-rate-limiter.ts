@@ -1,0 +1,259 @@
+/** An exact rate limiter for all threads of a process: one window a key, in memory that they share. */
+import { hash, randomBytes } from 'node:crypto'
+import type { Worker } from 'node:worker_threads'
+import { LRUMap } from 'mnemonist'
+import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
+import { checkCost, checkWindow, type RateLimiterOptions } from './rate-limiter.ts'
+import { HEADER, SharedMemory } from './shared/shared-memory.ts'
+import type { SharedCharge } from './shared/shared-rings.ts'
+import { type KeyDigest, SharedWindows } from './shared/shared-windows.ts'
+
+export interface SharedRateLimiterOptions extends RateLimiterOptions {
+  /**
+   * ms, monotonic, and the same in all threads, as `performance.now` is not. Default: `process.hrtime`. Workers are given
+   * theirs when they attach.
+   */
+  clock?: () => number
+  /**
+   * Bytes that the stamps may take; they are reserved, and used as the keys need them. At most 1 GiB; default what
+   * `maxKeys` full windows can need, up to that. With none left a key's newest stamp is moved instead of a new one made, and
+   * fresh keys share a window: too few are admitted then, never too many.
+   */
+  maxBytes?: number
+  /** ms that a call waits for another thread at most. Default 1000. */
+  lockTimeoutMs?: number
+}
+
+export interface SharedRateLimiterStats {
+  /** Keys that are remembered. */
+  readonly keys: number
+  /** Dead keys whose place was given to others. */
+  readonly reclaimed: number
+  /** Decisions made by the shared overflow window. */
+  readonly overflowed: number
+  /** Stamps that were moved because there was no memory for another. */
+  readonly pressed: number
+  /** Bytes of the shared memory so far. */
+  readonly bytes: number
+}
+
+/** What a worker needs to attach: send it as `workerData` or in a message. */
+export interface SharedRateLimiterHandle {
+  readonly buffer: SharedArrayBuffer
+}
+
+/** What a thread of its own may choose. */
+export interface AttachOptions {
+  clock?: () => number
+  lockTimeoutMs?: number
+}
+
+/** Digests that a thread remembers at most, so that a hot key is hashed once. */
+const mostDigests = 131_072
+const leastBytes = 1_024
+const mostBytes = 2 ** 30
+
+/**
+ * The interface and the semantics of `RateLimiter`, exact over all threads that attach.
+ *
+ *     const limiter = new SharedRateLimiter({ maxRequests: 100, windowSeconds: 60 })
+ *     const worker = new Worker(file, { workerData: limiter.handle })
+ *     limiter.watch(worker)
+ *     // in the worker
+ *     const limiter = SharedRateLimiter.attach(workerData)
+ *
+ * A key is kept as 128 bits of SHA-256 under a secret that is drawn for each limiter: two keys share a window with a
+ * chance of n²/2¹²⁹ for n keys, and nobody can look for such keys.
+ *
+ * A call holds a lock, one of 64, for less than a microsecond. A worker that is terminated right then keeps it: `watch`
+ * gives it back when the worker ends. Without that, calls for the keys of that lock wait once for `lockTimeoutMs` and
+ * throw `LimiterUnavailableError` from then on.
+ */
+export class SharedRateLimiter implements Limiter {
+  readonly maxRequests: number
+  readonly windowMs: number
+  readonly handle: SharedRateLimiterHandle
+  readonly #memory: SharedMemory
+  readonly #windows: SharedWindows
+  readonly #clock: () => number
+  readonly #secret: string
+  readonly #digests: LRUMap<string, KeyDigest>
+
+  /** @throws TypeError when an option is not what it must be */
+  constructor(options: SharedRateLimiterOptions)
+  /** @internal Use `attach`. */
+  constructor(options: AttachOptions, handle: SharedRateLimiterHandle)
+  constructor(options: SharedRateLimiterOptions | AttachOptions, handle?: SharedRateLimiterHandle) {
+    const { clock = machineTime, lockTimeoutMs = 1_000 } = options
+    if (typeof lockTimeoutMs !== 'number' || !(lockTimeoutMs >= 0)) {
+      throw new TypeError(`SharedRateLimiter: lockTimeoutMs must be a number from 0, got ${lockTimeoutMs}`)
+    }
+    this.handle = handle ?? { buffer: memoryFor(options as SharedRateLimiterOptions) }
+    this.#memory = new SharedMemory(this.handle.buffer, lockTimeoutMs)
+    this.#windows = new SharedWindows(this.#memory)
+    if (handle === undefined) this.#windows.open()
+    const { words, floats } = this.#memory
+    this.maxRequests = words[HEADER.maxRequests]
+    this.windowMs = floats[HEADER.windowMs / 2]
+    this.#secret = Buffer.from(words.slice(HEADER.secret, HEADER.secret + 4).buffer).toString('latin1')
+    this.#clock = clock
+    this.#digests = new LRUMap(Math.min(this.#memory.maxKeys, mostDigests))
+  }
+
+  /** The limiter of another thread, in this one. */
+  static attach(handle: SharedRateLimiterHandle, options: AttachOptions = {}): SharedRateLimiter {
+    if (!(handle?.buffer instanceof SharedArrayBuffer)) {
+      throw new TypeError(`SharedRateLimiter: handle must be the handle of a limiter, got ${String(handle)}`)
+    }
+    if (options.clock !== undefined && typeof options.clock !== 'function') {
+      throw new TypeError(`SharedRateLimiter: clock must be a function, got ${String(options.clock)}`)
+    }
+    return new SharedRateLimiter(options, handle)
+  }
+
+  get stats(): SharedRateLimiterStats {
+    const { words, buffer } = this.#memory
+    return {
+      keys: Atomics.load(words, HEADER.keys),
+      reclaimed: Atomics.load(words, HEADER.reclaimed),
+      overflowed: Atomics.load(words, HEADER.overflowed),
+      pressed: Atomics.load(words, HEADER.pressed),
+      bytes: buffer.byteLength
+    }
+  }
+
+  /**
+   * Counts `cost` units of `identifier` when they fit in the window that ends now.
+   * @param cost a non-negative integer; 0 counts nothing, more than `maxRequests` can never pass
+   * @param now ms, on the clock that all threads share
+   * @throws TypeError when an argument is not what it must be; nothing is counted then
+   * @throws LimiterUnavailableError when another thread holds a lock for longer than `lockTimeoutMs`
+   */
+  consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
+    const key = this.#keyOf(identifier, cost, now)
+    return cost === 0 ? this.#windows.peek(key, 0, now) : this.#windows.consume(key, cost, now)
+  }
+
+  /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
+  peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
+    return this.#windows.peek(this.#keyOf(identifier, cost, now), cost, now)
+  }
+
+  /** Counts one unit and says whether it fitted. */
+  isAllowed(identifier: string): boolean {
+    return this.consume(identifier).allowed
+  }
+
+  /** Units left, without counting. */
+  getRemaining(identifier: string): number {
+    return this.peek(identifier).remaining
+  }
+
+  /** Forgets what `identifier` has taken. */
+  reset(identifier: string): void {
+    this.#windows.reset(this.#keyOf(identifier, 0, 0))
+  }
+
+  /** Forgets all keys, for all threads. */
+  clearAll(): void {
+    this.#windows.clear()
+  }
+
+  /** `consume` with a way back: `refund()` takes out that very stamp. */
+  reserve(identifier: string, cost = 1, now: number = this.#clock()): SharedReservation {
+    const key = this.#keyOf(identifier, cost, now)
+    if (cost === 0)
+      return new SharedReservation(this.#windows.peek(key, 0, now), this.#windows, key, undefined)
+    const { decision, charge } = this.#windows.charge(key, cost, now)
+    return new SharedReservation(decision, this.#windows, key, charge)
+  }
+
+  /** Gives back the locks of a worker when it ends. */
+  watch(worker: Worker): void {
+    const { threadId } = worker
+    worker.once('exit', () => this.releaseThread(threadId))
+  }
+
+  /**
+   * Gives back the locks that a thread held when it ended. What it had half done is undone or made whole.
+   * @param threadId of a thread that has ended; for one that runs, windows may be damaged
+   */
+  releaseThread(threadId: number): void {
+    this.#memory.takeOver(threadId, lock => this.#windows.repair(lock))
+  }
+
+  #keyOf(identifier: string, cost: number, now: number): KeyDigest {
+    if (typeof identifier !== 'string') {
+      throw new TypeError(`SharedRateLimiter: identifier must be a string, got ${String(identifier)}`)
+    }
+    if (!Number.isFinite(now)) {
+      throw new TypeError(`SharedRateLimiter: now must be a finite number, got ${String(now)}`)
+    }
+    if (cost !== 1) checkCost('SharedRateLimiter', cost)
+    const known = this.#digests.get(identifier)
+    if (known !== undefined) return known
+    const digest = digestOf(this.#secret, identifier)
+    if (identifier.length <= longestRemembered) this.#digests.set(identifier, digest)
+    return digest
+  }
+}
+
+/** Longer keys are hashed each time: the remembered ones take a bounded number of bytes. */
+const longestRemembered = 256
+
+/** Units of a shared limiter that can be given back, once, by the thread that took them. */
+export class SharedReservation implements Reservation {
+  readonly decision: RateLimitDecision
+  readonly #windows: SharedWindows
+  readonly #key: KeyDigest
+  #charge: SharedCharge | undefined
+
+  constructor(
+    decision: RateLimitDecision,
+    windows: SharedWindows,
+    key: KeyDigest,
+    charge: SharedCharge | undefined
+  ) {
+    this.decision = decision
+    this.#windows = windows
+    this.#key = key
+    this.#charge = charge
+  }
+
+  refund(): void {
+    const charge = this.#charge
+    this.#charge = undefined
+    if (charge !== undefined) this.#windows.refund(this.#key, charge)
+  }
+}
+
+function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
+  const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('SharedRateLimiter', options)
+  // A ring is twice as large as needed at worst, and its smaller predecessors are as large together.
+  const full = 48 * (maxKeys + 1) * 2 ** Math.ceil(Math.log2(maxRequests + 1))
+  const { maxBytes = Math.max(leastBytes, Math.min(mostBytes, full)) } = options
+  if (!Number.isInteger(maxBytes) || maxBytes < leastBytes || maxBytes > mostBytes) {
+    throw new TypeError(
+      `SharedRateLimiter: maxBytes must be an integer from ${leastBytes} to ${mostBytes}, got ${String(maxBytes)}`
+    )
+  }
+  const secret = new Int32Array(Uint8Array.from(randomBytes(16)).buffer)
+  return SharedMemory.create({ maxRequests, windowMs, resolutionMs, maxKeys, arenaBytes: maxBytes }, secret)
+}
+
+/** Every code unit is hashed: as UTF-8, all lone surrogates would be one. */
+function digestOf(secret: string, identifier: string): KeyDigest {
+  const bytes = hash('sha256', Buffer.from(secret + identifier, 'utf16le'), 'buffer')
+  return {
+    a: bytes.readInt32LE(0),
+    b: bytes.readInt32LE(4),
+    c: bytes.readInt32LE(8),
+    d: bytes.readInt32LE(12)
+  }
+}
+
+/** ms of the machine's monotonic clock: the origin of `performance.now` is another in each thread. */
+function machineTime(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1_000 + nanoseconds / 1e6
+}

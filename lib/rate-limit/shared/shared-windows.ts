@@ -1,0 +1,305 @@
+/** Exact sliding windows of many keys in memory that threads share. */
+import type { RateLimitDecision } from '../rate-limit-decision.ts'
+import { HEADER, type SharedMemory, stripeWords } from './shared-memory.ts'
+import { RING, SERIAL, type SharedCharge, SharedRings } from './shared-rings.ts'
+
+/** 128 bits that stand for a key. */
+export interface KeyDigest {
+  readonly a: number
+  readonly b: number
+  readonly c: number
+  readonly d: number
+}
+
+/** Words of a slot. The first four are the digest; in a free slot the first is the next free one. */
+const NEXT = 4
+const OLDER = 5
+const NEWER = 6
+/** Words of a stripe, after its lock. */
+const OLDEST = 2
+const NEWEST = 3
+
+/** The slot of the window that fresh keys share when there is no slot left. */
+const overflowSlot = 0
+
+/**
+ * A table of slots, chained by digest. Each key is guarded by the lock of its stripe.
+ * A key that gets its own slot inherits what counts in the overflow window: some of it may be its own.
+ */
+export class SharedWindows {
+  readonly #memory: SharedMemory
+  readonly #rings: SharedRings
+  readonly #limit: number
+  /** No key dies before this time, as far as this thread knows. */
+  #deadNotBefore = -Infinity
+
+  constructor(memory: SharedMemory) {
+    this.#memory = memory
+    this.#rings = new SharedRings(memory)
+    this.#limit = memory.words[HEADER.maxRequests]
+  }
+
+  /** Gives the overflow window its first block; the thread that made the memory calls this once. */
+  open(): void {
+    this.#rings.open(overflowSlot)
+  }
+
+  /** @param cost ≥ 1 */
+  consume(key: KeyDigest, cost: number, now: number): RateLimitDecision {
+    // A key that can never pass needs no slot; one that finds none gets it from a dead key of another stripe.
+    if (cost > this.#limit) return this.peek(key, cost, now)
+    const decision = this.#consume(key, cost, now, now < this.#deadNotBefore)
+    if (decision !== undefined) return decision
+    this.#sweep(now)
+    return this.#consume(key, cost, now, true)!
+  }
+
+  peek(key: KeyDigest, cost: number, now: number): RateLimitDecision {
+    const memory = this.#memory
+    const stripe = this.#stripeOf(key)
+    memory.lock(stripe)
+    try {
+      const slot = this.#find(key)
+      if (slot !== 0) return this.#rings.peek(slot, cost, now)
+      memory.lock(memory.overflowLock)
+      try {
+        // A fresh key would inherit the overflow window, or share it.
+        return this.#rings.peek(overflowSlot, cost, now)
+      } finally {
+        memory.unlock(memory.overflowLock)
+      }
+    } finally {
+      memory.unlock(stripe)
+    }
+  }
+
+  /** `consume`, and where it was counted. */
+  charge(key: KeyDigest, cost: number, now: number): { decision: RateLimitDecision; charge?: SharedCharge } {
+    const decision = this.consume(key, cost, now)
+    if (!decision.allowed) return { decision }
+    return { decision, charge: this.#rings.lastCharge(cost) }
+  }
+
+  refund(key: KeyDigest, charge: SharedCharge): void {
+    const memory = this.#memory
+    const lock = charge.slot === overflowSlot ? memory.overflowLock : this.#stripeOf(key)
+    memory.lock(lock)
+    try {
+      if (memory.words[this.#rings.at(charge.slot) + SERIAL] === charge.serial) this.#rings.takeOut(charge)
+    } finally {
+      memory.unlock(lock)
+    }
+  }
+
+  reset(key: KeyDigest): void {
+    const memory = this.#memory
+    const stripe = this.#stripeOf(key)
+    memory.lock(stripe)
+    try {
+      const slot = this.#find(key)
+      if (slot !== 0) this.#close(stripe, slot)
+    } finally {
+      memory.unlock(stripe)
+    }
+  }
+
+  clear(): void {
+    const memory = this.#memory
+    for (let stripe = 0; stripe < memory.stripes; stripe++) {
+      memory.lock(stripe)
+      try {
+        for (let slot = this.#oldest(stripe); slot !== 0; slot = this.#oldest(stripe))
+          this.#close(stripe, slot)
+      } finally {
+        memory.unlock(stripe)
+      }
+    }
+    memory.lock(memory.overflowLock)
+    this.#rings.empty(overflowSlot)
+    memory.unlock(memory.overflowLock)
+  }
+
+  /** Makes a dead thread's half-done changes whole: the sums of its keys, and the list of a stripe in order. */
+  repair(lock: number): void {
+    if (lock === this.#memory.overflowLock) this.#rings.recount(overflowSlot)
+    if (lock >= this.#memory.stripes) return
+    const { words, bucketAt, buckets, stripes } = this.#memory
+    const slots: number[] = []
+    for (let bucket = lock; bucket < buckets; bucket += stripes) {
+      for (let slot = words[bucketAt + bucket]; slot !== 0; slot = words[this.#rings.at(slot) + NEXT]) {
+        this.#rings.recount(slot)
+        slots.push(slot)
+      }
+    }
+    slots.sort((one, other) => this.#rings.newestStamp(one) - this.#rings.newestStamp(other))
+    const at = this.#stripeAt(lock)
+    words[at + OLDEST] = 0
+    words[at + NEWEST] = 0
+    for (const slot of slots) this.#linkNewest(lock, slot)
+  }
+
+  #stripeAt(stripe: number): number {
+    return this.#memory.stripeAt + stripe * stripeWords
+  }
+
+  #stripeOf(key: KeyDigest): number {
+    return key.a & (this.#memory.stripes - 1)
+  }
+
+  #bucketAt(key: KeyDigest): number {
+    return this.#memory.bucketAt + (key.a & (this.#memory.buckets - 1))
+  }
+
+  #oldest(stripe: number): number {
+    return this.#memory.words[this.#stripeAt(stripe) + OLDEST]
+  }
+
+  #find(key: KeyDigest): number {
+    const { words } = this.#memory
+    let slot = words[this.#bucketAt(key)]
+    while (slot !== 0) {
+      const at = this.#rings.at(slot)
+      if (
+        words[at] === key.a &&
+        words[at + 1] === key.b &&
+        words[at + 2] === key.c &&
+        words[at + 3] === key.d
+      )
+        return slot
+      slot = words[at + NEXT]
+    }
+    return 0
+  }
+
+  #consume(key: KeyDigest, cost: number, now: number, mayOverflow: boolean): RateLimitDecision | undefined {
+    const memory = this.#memory
+    const stripe = this.#stripeOf(key)
+    memory.lock(stripe)
+    try {
+      const known = this.#find(key)
+      const slot = known === 0 ? this.#openSlot(key, stripe, now) : known
+      if (slot === 0) return mayOverflow ? this.#inOverflow(cost, now) : undefined
+      const decision = this.#rings.consume(slot, cost, now)
+      if (decision.allowed) this.#moveToNewest(stripe, slot)
+      else if (known === 0) this.#close(stripe, slot)
+      return decision
+    } finally {
+      memory.unlock(stripe)
+    }
+  }
+
+  #inOverflow(cost: number, now: number): RateLimitDecision {
+    const memory = this.#memory
+    memory.lock(memory.overflowLock)
+    try {
+      Atomics.add(memory.words, HEADER.overflowed, 1)
+      return this.#rings.consume(overflowSlot, cost, now)
+    } finally {
+      memory.unlock(memory.overflowLock)
+    }
+  }
+
+  /** A slot for a fresh key of a locked stripe; 0 when there is none left. */
+  #openSlot(key: KeyDigest, stripe: number, now: number): number {
+    const memory = this.#memory
+    this.#reclaim(stripe, now, 2)
+    const slot = memory.takeSlot()
+    if (slot === 0) return 0
+    if (!this.#rings.open(slot)) {
+      memory.freeSlot(slot)
+      return 0
+    }
+    this.#inherit(slot, now)
+    const { words } = memory
+    const at = this.#rings.at(slot)
+    words[at] = key.a
+    words[at + 1] = key.b
+    words[at + 2] = key.c
+    words[at + 3] = key.d
+    const bucket = this.#bucketAt(key)
+    words[at + NEXT] = words[bucket]
+    words[bucket] = slot
+    this.#linkNewest(stripe, slot)
+    Atomics.add(words, HEADER.keys, 1)
+    return slot
+  }
+
+  #inherit(slot: number, now: number): void {
+    const memory = this.#memory
+    memory.lock(memory.overflowLock)
+    try {
+      this.#rings.inherit(overflowSlot, slot, now)
+    } finally {
+      memory.unlock(memory.overflowLock)
+    }
+  }
+
+  /** Gives slots of dead keys back, those first that died first. */
+  #reclaim(stripe: number, now: number, most: number): void {
+    const { words } = this.#memory
+    for (let freed = 0; freed < most; freed++) {
+      const slot = this.#oldest(stripe)
+      if (slot === 0 || this.#rings.newestStamp(slot) > now) return
+      this.#close(stripe, slot)
+      Atomics.add(words, HEADER.reclaimed, 1)
+    }
+  }
+
+  /** Looks for dead keys in all stripes, and learns when it is worth while again. */
+  #sweep(now: number): void {
+    const memory = this.#memory
+    let notBefore = Infinity
+    for (let stripe = 0; stripe < memory.stripes; stripe++) {
+      memory.lock(stripe)
+      try {
+        this.#reclaim(stripe, now, 64)
+        const oldest = this.#oldest(stripe)
+        if (oldest !== 0) notBefore = Math.min(notBefore, this.#rings.newestStamp(oldest))
+      } finally {
+        memory.unlock(stripe)
+      }
+    }
+    this.#deadNotBefore = notBefore
+  }
+
+  #close(stripe: number, slot: number): void {
+    const memory = this.#memory
+    const { words } = memory
+    const at = this.#rings.at(slot)
+    let link = memory.bucketAt + (words[at] & (memory.buckets - 1))
+    while (words[link] !== slot) link = this.#rings.at(words[link]) + NEXT
+    words[link] = words[at + NEXT]
+    this.#unlink(stripe, slot)
+    words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
+    memory.freeBlock(words[at + RING])
+    memory.freeSlot(slot)
+    Atomics.sub(words, HEADER.keys, 1)
+  }
+
+  #moveToNewest(stripe: number, slot: number): void {
+    if (this.#memory.words[this.#stripeAt(stripe) + NEWEST] === slot) return
+    this.#unlink(stripe, slot)
+    this.#linkNewest(stripe, slot)
+  }
+
+  #unlink(stripe: number, slot: number): void {
+    const { words } = this.#memory
+    const at = this.#rings.at(slot)
+    const ends = this.#stripeAt(stripe)
+    const older = words[at + OLDER]
+    const newer = words[at + NEWER]
+    words[older === 0 ? ends + OLDEST : this.#rings.at(older) + NEWER] = newer
+    words[newer === 0 ? ends + NEWEST : this.#rings.at(newer) + OLDER] = older
+  }
+
+  #linkNewest(stripe: number, slot: number): void {
+    const { words } = this.#memory
+    const at = this.#rings.at(slot)
+    const ends = this.#stripeAt(stripe)
+    const newest = words[ends + NEWEST]
+    words[at + OLDER] = newest
+    words[at + NEWER] = 0
+    words[newest === 0 ? ends + OLDEST : this.#rings.at(newest) + NEWER] = slot
+    words[ends + NEWEST] = slot
+  }
+}

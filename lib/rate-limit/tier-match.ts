@@ -1,0 +1,81 @@
+/** Which requests a tier of limits is for. */
+import { posix } from 'node:path'
+import type { Exchange } from '../http/exchange.ts'
+
+export interface TierMatch {
+  /** Paths that match as a whole. */
+  exact?: readonly string[]
+  /** Beginnings of paths, each ending in a slash. */
+  prefix?: readonly string[]
+  /** Default: any. `GET` is also `HEAD`. */
+  methods?: readonly string[]
+}
+
+/** What a path must hold to mean another one to some handler or router further on. */
+const otherReadings = /[%\\;]|\/\/|\/\./
+const decodings = 3
+
+/**
+ * Matches what any handler could take for one of the paths, so that no spelling gets around a limit: in upper case, with
+ * a slash at the end, percent-encoded, with dot segments, doubled slashes, backslashes or path parameters.
+ */
+export class TierMatcher {
+  readonly #exact: ReadonlySet<string>
+  readonly #prefix: readonly string[]
+  readonly #methods: ReadonlySet<string> | undefined
+  readonly #anyPath: boolean
+
+  /** @throws TypeError when a path does not start with a slash, a prefix does not end in one, or nothing is matched */
+  constructor({ exact = [], prefix = [], methods }: TierMatch) {
+    for (const path of exact) check('exact', path, /^\//, 'start with a slash')
+    for (const path of prefix) check('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
+    if (methods !== undefined)
+      for (const method of methods) check('methods', method, /^[A-Z]+$/, 'be in capitals')
+    if (exact.length + prefix.length === 0 && methods === undefined) {
+      throw new TypeError('rateLimit: match must have exact, prefix or methods')
+    }
+    this.#exact = new Set(exact.map(withoutEnd))
+    this.#prefix = prefix.map(path => path.toLowerCase())
+    this.#methods = methods === undefined ? undefined : new Set(methods)
+    this.#anyPath = exact.length + prefix.length === 0
+  }
+
+  matches({ req, path }: Exchange): boolean {
+    if (this.#methods !== undefined && !this.#hasMethod(req.method ?? 'GET')) return false
+    return this.#anyPath || this.#hasPath(path) || (otherReadings.test(path) && this.#hasPath(plainest(path)))
+  }
+
+  #hasMethod(method: string): boolean {
+    return this.#methods!.has(method) || (method === 'HEAD' && this.#methods!.has('GET'))
+  }
+
+  #hasPath(path: string): boolean {
+    const lower = path.toLowerCase()
+    if (this.#exact.has(withoutEnd(lower))) return true
+    for (const prefix of this.#prefix) {
+      if (lower.startsWith(prefix) || lower === withoutEnd(prefix)) return true
+    }
+    return false
+  }
+}
+
+/** What the most lenient router would make of a path. */
+function plainest(path: string): string {
+  let plain = path
+  for (let i = 0; i < decodings && plain.includes('%'); i++) {
+    plain = plain.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16))
+    )
+  }
+  return posix.normalize(plain.replaceAll('\\', '/').replace(/;[^/]*/g, ''))
+}
+
+function withoutEnd(path: string): string {
+  const lower = path.toLowerCase()
+  return lower.length > 1 && lower.endsWith('/') ? lower.slice(0, -1) : lower
+}
+
+function check(option: string, value: unknown, pattern: RegExp, rule: string): void {
+  if (typeof value === 'string' && pattern.test(value)) return
+  throw new TypeError(`rateLimit: match.${option} entries must ${rule}, got ${JSON.stringify(value)}`)
+}

@@ -1,0 +1,19 @@
+/** A self-signed certificate for localhost and 127.0.0.1, for tests of https and http/2. Its key guards nothing. */
+
+export const localhostKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgEi5c+lZ52DsWqK6M
+0RvldP2a7aaaqjM0Z2zecmj0dfOhRANCAAQkDPn8BzqpAsM7tTQHdqfZS9mlh10o
+xzcHuBqn+BNJ2lUbIUyqITi3EL+TSSCNCMGiRrH+VuDkhcReWoo5CN3G
+-----END PRIVATE KEY-----`
+
+export const localhostCertificate = `-----BEGIN CERTIFICATE-----
+MIIBnDCCAUGgAwIBAgIUAI2xoFdw9o2br6sw2yKeD7V0dUgwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjE3MDgyMVoYDzIxMjYxMDI5
+MTcwODIxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQkDPn8BzqpAsM7tTQHdqfZS9mlh10oxzcHuBqn+BNJ2lUbIUyqITi3
+EL+TSSCNCMGiRrH+VuDkhcReWoo5CN3Go28wbTAdBgNVHQ4EFgQUr6/7d7RuyqFz
+xZPhOc222G7CzCUwHwYDVR0jBBgwFoAUr6/7d7RuyqFzxZPhOc222G7CzCUwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDSQAwRgIhAPfHSjqjGYzFR69Iw3QhRNz+I0EY42DtZ9qa9Phw6kbnAiEA
+2I5a8R0Ld0WuJOec4ZaxzZlAbPDr5cHJe6vZF1gFo/4=
+-----END CERTIFICATE-----`
