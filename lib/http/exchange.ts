@@ -269,6 +269,11 @@ export class Exchange {
   }
 }
 
+/** Whether this was thrown because `exchange.signal` fired: no fault of the handler's, and nobody is left to tell. */
+export function isClientGone(error: unknown): boolean {
+  return error === clientGone || (error as { cause?: unknown } | null | undefined)?.cause === clientGone
+}
+
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
 export function openExchange(req: IncomingMessage, res: ServerResponse, context?: ExchangeContext): Exchange {
   return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
