@@ -168,6 +168,7 @@ export {
 export type { RateLimitHeaderFormat } from './rate-limit/rate-limit-headers.ts'
 export { RateLimiter, type RateLimiterOptions, type RateLimiterState } from './rate-limit/rate-limiter.ts'
 export {
+  type AttachOptions,
   SharedRateLimiter,
   type SharedRateLimiterHandle,
   type SharedRateLimiterOptions,

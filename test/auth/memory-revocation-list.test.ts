@@ -87,6 +87,14 @@ test('keeps entries until what they revoke has expired', () => {
   assert.equal(check(jane), 'good')
 })
 
+test('keeps for ever what revokes a token that never expires', () => {
+  const { clock, revocations, check } = list()
+  revocations.revoke({ issuer, tokenId: 'j1', expiresAt: Number.POSITIVE_INFINITY })
+  clock.now += 100 * 365 * 86_400_000
+  revocations.revoke({ issuer, tokenId: 'j2' })
+  assert.equal(check(jane), 'revoked')
+})
+
 test('refuses a new entry rather than forget an old one, until old ones expire', () => {
   const { clock, revocations, check } = list({ maxEntries: 2 })
   revocations.revoke({ issuer, tokenId: 'j1', expiresAt: seconds + 100 })
