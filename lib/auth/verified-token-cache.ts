@@ -31,11 +31,14 @@ export interface VerifiedTokenCacheStats {
   revoked: number
 }
 
+/** How long what verified a token may be trusted, as a `KeySource` says it. */
+export type Usable = Pick<KeySource, 'usableUntil'>
+
 /** One good token; every hit asks again what may have changed since. */
 export class CachedToken extends TokenEntry {
   readonly token: VerifiedToken
   readonly verifiedBy: VerificationKey
-  readonly keys: KeySource
+  readonly keys: Usable
   /** Wall clock, ms. */
   readonly notBefore: number
   /** Wall clock, ms. */
@@ -59,7 +62,7 @@ export class CachedToken extends TokenEntry {
 export interface Proof {
   readonly token: VerifiedToken
   readonly verifiedBy: VerificationKey
-  readonly keys: KeySource
+  readonly keys: Usable
   /** Wall clock, ms, with the tolerance. */
   readonly notBefore: number
   readonly expiresAt: number

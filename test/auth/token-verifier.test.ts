@@ -421,3 +421,31 @@ test('revocations must be a list that can be asked', () => {
   const options = { issuer, audience, jwks: { keys: [one.jwk] }, revocations: [] as never }
   assert.throws(() => new TokenVerifier(options), /revocations must have a method check, got /)
 })
+
+test('several issuers: each has its own algorithms', async () => {
+  const other = 'https://other.example.com'
+  const time = new SimulatedTime()
+  const verifier = new TokenVerifier({
+    clock: time,
+    issuers: [
+      { issuer, audience, jwks: { keys: [one.jwk] } },
+      { issuer: other, audience, jwks: { keys: [two.jwk] }, algorithms: ['RS256'] }
+    ]
+  })
+  await verifier.verify(await sign(time))
+  assert.equal(reasonOf(await verifier.check(await sign(time, { iss: other }, two))), 'algorithm_not_allowed')
+})
+
+test('revocation is asked about cached tokens too, and a list that cannot tell is no list that says good', async () => {
+  let state: 'good' | 'revoked' | 'unavailable' = 'good'
+  const { time, verifier } = await inPlace({ revocations: { check: () => state } })
+  const token = await sign(time)
+  await verifier.verify(token)
+  state = 'revoked'
+  assert.equal(reasonOf(atOnce(verifier, token)), 'revoked')
+  state = 'unavailable'
+  assert.equal(reasonOf(atOnce(verifier, token)), 'revocations_unavailable')
+  state = undefined as never
+  assert.equal(reasonOf(atOnce(verifier, token)), 'revocations_unavailable')
+  assert.equal(verifier.stats.signatures, 1)
+})

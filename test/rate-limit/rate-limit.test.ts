@@ -33,6 +33,8 @@ async function serve(t: TestContext, handler: RequestListener): Promise<string> 
   return `http://127.0.0.1:${await listen(t, createServer(handler))}`
 }
 
+const oneKey = { keys: 1, reclaimed: 0, overflowed: 0 }
+
 /** A pipeline whose faults warn nobody. */
 function quiet(...stages: StageMiddleware[]): Pipeline {
   const context = {
@@ -442,13 +444,21 @@ test('skip, allow and shadow', async t => {
       ['ip:127.0.0.1', ['default'], true, false]
     ]
   )
-  assert.deepEqual(shadow.stage.stats, { allowed: 1, refused: 0, lockedOut: 0, shadowed: 2, unavailable: 0 })
+  assert.deepEqual(shadow.stage.stats, {
+    allowed: 1,
+    refused: 0,
+    lockedOut: 0,
+    shadowed: 2,
+    unavailable: 0,
+    ...oneKey
+  })
   assert.deepEqual(enforced.stage.stats, {
     allowed: 2,
     refused: 1,
     lockedOut: 0,
     shadowed: 0,
-    unavailable: 0
+    unavailable: 0,
+    ...oneKey
   })
 })
 
@@ -645,7 +655,14 @@ test('block in shadow mode shuts nobody out', async t => {
   })
   const url = await serve(t, limited.wrap(ok))
   for (let i = 0; i < 4; i++) assert.equal((await fetch(url)).status, 200)
-  assert.deepEqual(limited.stage.stats, { allowed: 1, refused: 0, lockedOut: 2, shadowed: 3, unavailable: 0 })
+  assert.deepEqual(limited.stage.stats, {
+    allowed: 1,
+    refused: 0,
+    lockedOut: 2,
+    shadowed: 3,
+    unavailable: 0,
+    ...oneKey
+  })
 })
 
 /** A limiter that answers later, as one on a server does. */
@@ -750,4 +767,36 @@ test('in a Connect stack: next once, and nothing is thrown when the head is out 
   assert.equal((await fetch(url)).status, 429)
   await assert.rejects(async () => (await fetch(`${url}/early`)).text())
   assert.equal(next, 1)
+})
+
+test('a flood of addresses: the victim stays blocked, and the metrics show the overflow', async t => {
+  const limited = rateLimit({
+    maxRequests: 1,
+    windowSeconds: 60,
+    maxKeys: 3,
+    identifier: req => String(req.headers['u'])
+  })
+  const url = await serve(t, limited.wrap(ok))
+  const as = async (u: string) => (await fetch(url, { headers: { u } })).status
+  assert.deepEqual([await as('victim'), await as('victim')], [200, 429])
+  for (let i = 0; i < 20; i++) await as(`fresh-${i}`)
+  assert.equal(await as('victim'), 429)
+  const { keys, reclaimed, overflowed } = limited.stage.stats
+  assert.deepEqual({ keys, reclaimed, overflowed }, { keys: 3, reclaimed: 0, overflowed: 18 })
+})
+
+test('a plan that depends on the caller has its keys counted too', async t => {
+  const limited = rateLimit({ limits: () => [{ maxRequests: 5, windowSeconds: 60 }] })
+  const url = await serve(t, limited.wrap(ok))
+  await fetch(url)
+  assert.equal(limited.stage.stats.keys, 1)
+})
+
+test('a limiter that does not say its numbers is shown with those that are given', async t => {
+  const inner = new RateLimiter({ maxRequests: 3, windowSeconds: 60 })
+  const limiter = { consume: async (key: string) => inner.consume(key) } as unknown as Limiter
+  const url = await serve(t, rateLimit({ limiter, maxRequests: 3, windowSeconds: 60 }).wrap(ok))
+  const { headers } = await fetch(url)
+  assert.equal(headers.get('ratelimit-policy'), '"default";q=3;w=60')
+  assert.throws(() => rateLimit({ limiter }), /windowSeconds must be a positive number/)
 })

@@ -179,7 +179,10 @@ const oracle: Provider = {
   }
 }
 
-/** The audience of an ID token, and of a logout token, is the client (OpenID Connect Core, section 2; Back-Channel Logout, section 2.4). */
+/**
+ * The audience of an ID token, and of a logout token, is the client (OpenID Connect Core, section 2; Back-Channel Logout,
+ * section 2.4).
+ */
 export function idTokenAudience(token: TokenShape): string | null | undefined {
   const { aud } = token.claims
   const marked =

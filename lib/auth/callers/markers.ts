@@ -18,12 +18,17 @@ const machineProfiles = new Set(['service', 'ai_agent'])
 
 const email = /^[^\s@|]+@[^\s@|]+\.[^\s@|]+$/
 const serviceAccountEmail = /@(?:[a-z0-9-]+\.)*gserviceaccount\.com$/i
-/** Mailboxes that programs use. Only ever turns `human` into `unknown`. */
-const robotName =
-  /^(?:svc|service|sa|bot|robot|ci|cd|system|daemon|cron|job|worker|agent|api|app|automation|no-?reply)(?:$|[-_.+@\d])|[-_.](?:svc|service|sa|bot|robot|daemon|cron|job|worker|agent|api|automation)(?:$|@)/i
+/** Mailboxes and user names of programs. Only ever turn `human` into `unknown`. */
+const robots = 'svc|service|sa|bot|robot|system|daemon|cron|job|worker|agent|api|automation'
+const robotName = new RegExp(
+  `^(?:${robots}|ci|cd|app|no-?reply)(?:$|[-_.+@\\d])|[-_.](?:${robots})(?:$|@)`,
+  'i'
+)
 /** The connections through which Auth0 knows people; its subjects start with one and a bar. */
-const connectionSubject =
-  /^(?:auth0|google-oauth2|google-apps|windowslive|waad|adfs|ad|samlp|oidc|oauth2|okta|pingfederate|facebook|apple|github|bitbucket|linkedin|twitter|email|sms|amazon|slack|discord|paypal|salesforce|shopify|yahoo|custom)\|./
+const connections =
+  'auth0|google-oauth2|google-apps|windowslive|waad|adfs|ad|samlp|oidc|oauth2|okta|pingfederate|facebook|apple|github|bitbucket|' +
+  'linkedin|twitter|email|sms|amazon|slack|discord|paypal|salesforce|shopify|yahoo|custom'
+const connectionSubject = new RegExp(`^(?:${connections})\\|.`)
 
 /** Judges a token of an issuer that no rule of its own knows. Where the claims speak both ways nobody is believed. */
 export function judgeByMarkers(token: TokenShape): Verdict {
