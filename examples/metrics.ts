@@ -1,9 +1,9 @@
 /** Metrics: validations recorded by hand, requests by middleware, as JSON and for Prometheus, and a reset. */
 import { Histogram, MetricsCollector, metrics, metricsEndpoint, type RequestHandler } from '../lib/index.ts'
-import { serve } from './show.ts'
+import { serve, snakeCased } from './show.ts'
 
 const collector = new MetricsCollector()
-const measured = metrics({ route: req => req.url })
+const measured = metrics({ route: req => (req.url! in routes ? req.url : undefined) })
 measured.registry.add(collector)
 
 const routes: Record<string, RequestHandler> = {
@@ -16,7 +16,7 @@ const routes: Record<string, RequestHandler> = {
     else collector.recordValidationFailure('wrong_password', durationMs)
     res.writeHead(good ? 200 : 401).end()
   },
-  '/metrics.json': (_req, res) => res.end(JSON.stringify(collector.getMetrics())),
+  '/metrics.json': (_req, res) => res.end(JSON.stringify(snakeCased(collector.getMetrics()))),
   '/metrics': metricsEndpoint({ registry: measured.registry, auth: false }),
   '/reset': (_req, res) => {
     collector.reset()

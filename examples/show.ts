@@ -35,3 +35,15 @@ export async function serve(listener: RequestListener, headers: readonly string[
     }
   }
 }
+
+/** What leaves the process as JSON is in snake_case. */
+export function snakeCased(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCased)
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [
+      name.replaceAll(/[A-Z]/g, letter => `_${letter.toLowerCase()}`),
+      snakeCased(member)
+    ])
+  )
+}

@@ -46,8 +46,8 @@ export function collectValidations(
   return {
     ...options,
     onValidation(reason, durationMs, exchange) {
-      if (reason === undefined) collector.recordValidationSuccess(durationMs)
-      else collector.recordValidationFailure(reason, durationMs)
+      if (reason === undefined) collector.recordValidationSuccess(durationMs, exchange.startedAt)
+      else collector.recordValidationFailure(reason, durationMs, exchange.startedAt)
       onValidation?.(reason, durationMs, exchange)
     }
   }

@@ -13,6 +13,7 @@ export {
   type AuditSink,
   type AuditStats
 } from './audit/audit-logger.ts'
+export { type ApiKeyOptions, type ApiKeyRecord, ApiKeys, apiKeyHash } from './auth/api-keys.ts'
 export {
   type Authenticate,
   type AuthenticateOptions,
@@ -21,7 +22,11 @@ export {
   type ValidationListener
 } from './auth/authenticate.ts'
 export { type RequireHumanOptions, requireHuman, requireM2M, requireUser } from './auth/caller-guards.ts'
+export type { CertificateBindingOptions } from './auth/certificate-binding.ts'
+export type { DpopOptions } from './auth/dpop-proofs.ts'
 export type { CallerRule } from './auth/identity.ts'
+export { Introspection, type IntrospectionOptions } from './auth/introspection.ts'
+export type { IssuerPreset } from './auth/issuer-preset.ts'
 export { JwksCache, type JwksCacheOptions, type JwksCacheStats } from './auth/jwks-cache.ts'
 export {
   type CallerExplanation,
@@ -50,6 +55,19 @@ export {
   type MembershipOptions,
   type MembershipProvider
 } from './auth/memberships.ts'
+export {
+  MemoryRevocationList,
+  type MemoryRevocationListOptions,
+  RevocationListFullError,
+  type RevocationListStats
+} from './auth/memory-revocation-list.ts'
+export {
+  type ProtectedResourceMetadata,
+  type ProtectedResourceMetadataOptions,
+  protectedResourceMetadata
+} from './auth/protected-resource-metadata.ts'
+export { TokenError } from './auth/refusal.ts'
+export { type RevocationList, type RevocationState, signingInputDigest } from './auth/revocation-list.ts'
 export { hasScopes, requireScopes } from './auth/scope-guards.ts'
 export { TokenVerifier, type TokenVerifierOptions, type TokenVerifierStats } from './auth/token-verifier.ts'
 export { User } from './auth/user.ts'
@@ -81,6 +99,13 @@ export {
 } from './http/pipeline.ts'
 export { type Problem, refuse } from './http/problem.ts'
 export { type Report, Reporter, type ReporterOptions } from './http/reporter.ts'
+export { type ClusterMetrics, type ClusterMetricsOptions, clusterMetrics } from './metrics/cluster-metrics.ts'
+export {
+  reportMetrics,
+  type WorkerMetrics,
+  type WorkerMetricsOptions
+} from './metrics/cluster-worker-metrics.ts'
+export type { DurationSummary } from './metrics/duration-record.ts'
 export { Histogram, type HistogramOptions, type HistogramSnapshot } from './metrics/histogram.ts'
 export { HistogramError, type HistogramErrorCode } from './metrics/histogram-error.ts'
 export { type HistogramLogRange, HistogramLogReader } from './metrics/histogram-log-reader.ts'
@@ -108,13 +133,32 @@ export {
   type ValidationMetrics
 } from './metrics/metrics-collector.ts'
 export { type AllowScrape, type MetricsEndpointOptions, metricsEndpoint } from './metrics/metrics-endpoint.ts'
+export { type PercentileOutputOptions, percentileOutput } from './metrics/percentile-output.ts'
 export { ProcessMetrics, type ProcessMetricsOptions } from './metrics/process-metrics.ts'
+export { bridgeToPromClient, type PromClientRegistry } from './metrics/prom-client-bridge.ts'
+export type { RequestSummary, StatusClass } from './metrics/request-record.ts'
+export type { MetricsWindow } from './metrics/windows.ts'
+export {
+  type ConcurrencyLimitMiddleware,
+  type ConcurrencyLimitOptions,
+  type ConcurrencyStats,
+  concurrencyLimit
+} from './rate-limit/concurrency-limit.ts'
+export {
+  type FailedAttemptLimit,
+  type FailedAttemptLimitOptions,
+  type FailedAttemptStats,
+  failedAttemptLimit
+} from './rate-limit/failed-attempt-limit.ts'
+export type { LimitOptions, LimitsOf } from './rate-limit/limits.ts'
+export type { LockoutOptions } from './rate-limit/lockout.ts'
 export {
   type RateLimitMiddleware,
   type RateLimitOptions,
   type RateLimitRefusal,
   type RateLimitStats,
-  rateLimit
+  rateLimit,
+  type TierOptions
 } from './rate-limit/rate-limit.ts'
 export {
   type Limiter,
@@ -122,7 +166,15 @@ export {
   type RateLimitDecision
 } from './rate-limit/rate-limit-decision.ts'
 export type { RateLimitHeaderFormat } from './rate-limit/rate-limit-headers.ts'
-export { RateLimiter, type RateLimiterOptions } from './rate-limit/rate-limiter.ts'
+export { RateLimiter, type RateLimiterOptions, type RateLimiterState } from './rate-limit/rate-limiter.ts'
+export {
+  type AttachOptions,
+  SharedRateLimiter,
+  type SharedRateLimiterHandle,
+  type SharedRateLimiterOptions,
+  type SharedRateLimiterStats
+} from './rate-limit/shared-rate-limiter.ts'
+export type { TierMatch } from './rate-limit/tier-match.ts'
 export { MemoryUsageStore, type MemoryUsageStoreOptions } from './usage/memory-usage-store.ts'
 export { type TokenUsageMiddleware, type TokenUsageOptions, tokenUsage } from './usage/token-usage.ts'
 export { UsageRecorder, type UsageRecorderOptions, type UsageRecorderStats } from './usage/usage-recorder.ts'

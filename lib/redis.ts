@@ -1,4 +1,9 @@
 /** The public face of `ostiary/redis`: what needs a Redis server, by way of ioredis. */
+export {
+  RedisRevocationList,
+  type RedisRevocationListOptions,
+  type RedisRevocationListStats
+} from './auth/redis/redis-revocation-list.ts'
 export { LimiterUnavailableError } from './rate-limit/rate-limit-decision.ts'
 export type { RedisRateLimitDecision } from './rate-limit/redis/redis-decision.ts'
 export {

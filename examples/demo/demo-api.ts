@@ -16,6 +16,7 @@ import {
   requireScopes
 } from '../../lib/index.ts'
 import { LocalIssuer } from '../local-issuer.ts'
+import { snakeCased } from '../show.ts'
 
 export const audience = 'orders-api'
 export const machine = { id: 'nightly-billing', secret: 'machine-secret' }
@@ -74,7 +75,8 @@ export async function startDemo(ports: { api: number; issuer: number }): Promise
     '/limited': pipeline(rateLimit({ name: 'demo', maxRequests: 3, windowSeconds: 10 })).wrap((_req, res) =>
       json(res, { passed: true })
     ),
-    '/usage': async (req, res) => json(res, await gate.usage!.getTokenUsageStats(req.user?.email ?? '')),
+    '/usage': async (req, res) =>
+      json(res, snakeCased(await gate.usage!.getTokenUsageStats(req.user?.email ?? ''))),
     '/metrics': gate.metrics,
     '/health': (_req, res) => json(res, { status: 'up' })
   }

@@ -114,8 +114,8 @@ function retryAfter(answer: Response): string {
 }
 
 async function usage(answer: Response): Promise<string> {
-  const { totalRequests } = (await answer.json()) as { totalRequests: number }
-  return `, ${totalRequests} request${totalRequests === 1 ? '' : 's'}`
+  const { total_requests } = (await answer.json()) as { total_requests: number }
+  return `, ${total_requests} request${total_requests === 1 ? '' : 's'}`
 }
 
 async function metrics(answer: Response): Promise<string> {

@@ -41,7 +41,10 @@ export interface ApiKeyOptions {
   clock?: () => number
 }
 
-/** SHA-256 in hex: how a key is kept, and what `lookup` gets. Right for keys of 128 random bits or more, which cannot be guessed. */
+/**
+ * SHA-256 in hex: how a key is kept, and what `lookup` gets. Right for keys of 128 random bits or more, which cannot be
+ * guessed.
+ */
 export function apiKeyHash(key: string): string {
   return createHash('sha256').update(key).digest('hex')
 }

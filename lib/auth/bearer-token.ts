@@ -63,6 +63,13 @@ const b64token = /^[\w.~+/-]+=*$/
 
 /** Whether a request target offers a token in its query, which is no method here (RFC 9700, section 4.3.2). */
 export function hasQueryToken(url: string): boolean {
-  const at = url.indexOf('access_token=')
-  return at > 0 && /\?(?:.*&)?access_token=/.test(url)
+  const query = url.indexOf('?')
+  if (query === -1) return false
+  // No expression with a repetition: the sender chooses what it would have to try.
+  let at = url.indexOf('access_token=', query)
+  while (at !== -1) {
+    if (at === query + 1 || url.charCodeAt(at - 1) === 0x26) return true
+    at = url.indexOf('access_token=', at + 1)
+  }
+  return false
 }

@@ -7,8 +7,8 @@ import { Refusal } from './refusal.ts'
 
 export interface CertificateBindingOptions {
   /**
-   * The client's certificate in DER, where a proxy ends TLS: for instance from a header that only this proxy can set. Default: that of
-   * the connection itself, which `https.createServer` asks for with `requestCert: true`.
+   * The client's certificate in DER, where a proxy ends TLS: for instance from a header that only this proxy can set.
+   * Default: that of the connection itself, which `https.createServer` asks for with `requestCert: true`.
    */
   certificate?: (req: IncomingMessage, exchange: Exchange) => Uint8Array | undefined
 }

@@ -49,11 +49,15 @@ const anonymous: Refused = {
 
 export function refuseCaller(exchange: Exchange, guard: string, refused: Refused): false {
   const { challenge } = authContextOf(exchange)
+  const bound =
+    challenge.dpopAlgorithms !== undefined && /^dpop /i.test(exchange.req.headers.authorization ?? '')
   return refuse(exchange, guard, refused.reason, {
     status: refused.status,
     detail: refused.detail,
     extensions: { code: refused.code },
-    headers: { 'WWW-Authenticate': challengeOf(challenge, refused.challenge ?? {}) }
+    headers: {
+      'WWW-Authenticate': challengeOf(challenge, refused.challenge ?? {}, bound ? 'DPoP' : 'Bearer')
+    }
   })
 }
 

@@ -59,7 +59,10 @@ export function identityOf(
   })
 }
 
-/** Who acts for the subject (RFC 8693, section 4.1): the outermost `act`, by its subject or its client. Null: the subject itself. */
+/**
+ * Who acts for the subject (RFC 8693, section 4.1): the outermost `act`, by its subject or its client. Null: the subject
+ * itself.
+ */
 export function actorOf(claims: Claims): string | null {
   const { act } = claims
   if (!isRecord(act)) return null

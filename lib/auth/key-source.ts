@@ -1,5 +1,6 @@
 /** Where a verifier gets one issuer's keys: a set given in place, or one that is fetched and kept fresh. */
 import type { JSONWebKeySet } from 'jose'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { KeySet, type VerificationKey } from './key-set.ts'
 
 export interface KeySource {
@@ -23,20 +24,19 @@ export interface KeySource {
   close(): void
 }
 
-/** A key set given in place: never fetched, never stale. */
+/** A key set given in place: never fetched, never stale. A set without a usable key is told as `jwks_read`. */
 export class LocalKeys implements KeySource {
   readonly usableUntil = Number.POSITIVE_INFINITY
   #set = new KeySet([])
   #reading: Promise<void> | undefined
 
   /** @throws TypeError when `jwks` is no JWK set */
-  constructor(jwks: JSONWebKeySet) {
+  constructor(jwks: JSONWebKeySet, reporter: Reporter = defaultReporter) {
     if (!Array.isArray((jwks as Partial<JSONWebKeySet> | null)?.keys)) {
       throw new TypeError('authenticate: jwks must be a JWK set, { keys: [...] }')
     }
     this.#reading = this.#read(jwks)
-    // Told by ready(); without it every token is refused, and says why.
-    this.#reading.catch(() => {})
+    this.#reading.catch(error => reporter.report('jwks_read', error))
   }
 
   candidates(kid: string | undefined, alg: string): readonly VerificationKey[] {

@@ -18,7 +18,10 @@ export interface MembershipGuard {
   all(...names: string[]): StageMiddleware
 }
 
-/** A question about names of one kind. Anonymous callers have none; where they cannot be loaded it rejects with a `MembershipError`. */
+/**
+ * A question about names of one kind. Anonymous callers have none; where they cannot be loaded it rejects with a
+ * `MembershipError`.
+ */
 export interface MembershipQuestion {
   /** Whether the caller has one of these or more. */
   (req: IncomingMessage, ...names: string[]): Promise<boolean>

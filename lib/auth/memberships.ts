@@ -11,6 +11,11 @@ export interface MembershipProvider {
   load(user: User, exchange: Exchange): readonly string[] | Promise<readonly string[]>
 }
 
+/** A provider that finds everything in the token. */
+export interface ClaimProvider extends MembershipProvider {
+  load(user: User): readonly string[]
+}
+
 export interface MembershipOptions {
   groups?: MembershipProvider
   roles?: MembershipProvider
@@ -32,7 +37,8 @@ export class MembershipError extends Error {
 }
 
 /**
- * The providers of one `authenticate`, checked. Without options the claims `groups`, `roles` and `permissions` count.
+ * The providers of one `authenticate`, checked. Without options the claims `groups` or `cognito:groups`, `roles` or
+ * `realm_access.roles`, and `permissions` count.
  * @throws TypeError when a provider has no `load`, or `timeoutMs` is no positive number
  */
 export class Memberships {
@@ -76,7 +82,7 @@ export class Memberships {
 }
 
 /** Values of one claim: an array of strings, or text split at spaces. A name in a list of names leads to a nested claim. */
-export function claimMemberships(...path: readonly string[]): MembershipProvider {
+export function claimMemberships(...path: readonly string[]): ClaimProvider {
   if (path.length === 0 || !path.every(name => typeof name === 'string' && name !== '')) {
     throw new TypeError(
       `claimMemberships: claim names must be non-empty strings, got ${JSON.stringify(path)}`
@@ -86,24 +92,24 @@ export function claimMemberships(...path: readonly string[]): MembershipProvider
 }
 
 /** `cognito:groups`. */
-export function cognitoGroups(): MembershipProvider {
+export function cognitoGroups(): ClaimProvider {
   return claimMemberships('cognito:groups')
 }
 
 /** Realm roles; with a client's id that client's roles instead. */
-export function keycloakRoles(clientId?: string): MembershipProvider {
+export function keycloakRoles(clientId?: string): ClaimProvider {
   return clientId === undefined
     ? claimMemberships('realm_access', 'roles')
     : claimMemberships('resource_access', clientId, 'roles')
 }
 
 /** App roles. */
-export function entraRoles(): MembershipProvider {
+export function entraRoles(): ClaimProvider {
   return claimMemberships('roles')
 }
 
 /** Group ids. Entra leaves the list out when it is too long and says so: that is an error, not an empty list. */
-export function entraGroups(): MembershipProvider {
+export function entraGroups(): ClaimProvider {
   return {
     load(user) {
       const { claims } = user
@@ -120,12 +126,28 @@ export function entraGroups(): MembershipProvider {
 }
 
 /** RBAC permissions. */
-export function auth0Permissions(): MembershipProvider {
+export function auth0Permissions(): ClaimProvider {
   return claimMemberships('permissions')
 }
 
+/** The usual claims; the first that is there counts. */
+const defaults: Readonly<Record<MembershipKind, MembershipProvider>> = {
+  groups: firstOf(entraGroups(), cognitoGroups()),
+  roles: firstOf(claimMemberships('roles'), keycloakRoles()),
+  permissions: claimMemberships('permissions')
+}
+
+function firstOf(first: ClaimProvider, second: ClaimProvider): MembershipProvider {
+  return {
+    load(user) {
+      const list = first.load(user)
+      return list.length > 0 ? list : second.load(user)
+    }
+  }
+}
+
 function checked(kind: MembershipKind, provider: MembershipProvider | undefined): MembershipProvider {
-  if (provider === undefined) return claimMemberships(kind)
+  if (provider === undefined) return defaults[kind]
   if (typeof provider?.load !== 'function') {
     throw new TypeError(`memberships: ${kind} must have a load function, got ${String(provider)}`)
   }

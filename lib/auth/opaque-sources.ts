@@ -5,8 +5,8 @@ import type { Clock } from './clock.ts'
 import type { Fetch } from './endpoint.ts'
 import { Introspection, type IntrospectionOptions } from './introspection.ts'
 import { VerificationKey } from './key-set.ts'
-import { type KeySource, LocalKeys } from './key-source.ts'
 import type { OpaqueTokens } from './opaque-tokens.ts'
+import type { Usable } from './verified-token-cache.ts'
 
 export interface OpaqueTokenOptions {
   /** Takes API keys that the application issued itself. */
@@ -28,7 +28,7 @@ export interface OpaqueContext {
 
 /** In the place of a key: the word of who issued the token, good for as long as the cache keeps it. */
 export const issuersWord: VerificationKey = new VerificationKey({}, [], '')
-export const noKeys: KeySource = new LocalKeys({ keys: [] })
+export const noKeys: Usable = { usableUntil: Number.POSITIVE_INFINITY }
 
 /** @throws TypeError when an option is not what it must be */
 export function opaqueTokensOf(options: OpaqueTokenOptions, context: OpaqueContext): readonly OpaqueTokens[] {

@@ -1,7 +1,7 @@
 /** Remembers for some seconds whose signature was bad, so that a client that repeats itself costs no cryptography. */
 import type { VerificationKey } from './key-set.ts'
 import type { Refusal } from './refusal.ts'
-import { TokenEntry, TokenMap } from './token-map.ts'
+import { TokenEntry, type TokenKeys, TokenMap } from './token-map.ts'
 
 const memoryMs = 5_000
 const maxEntries = 1_000
@@ -14,7 +14,7 @@ class RefusedToken extends TokenEntry {
   readonly until: number
 
   constructor(
-    map: TokenMap<never>,
+    map: TokenKeys,
     text: string,
     refusal: Refusal,
     tried: readonly VerificationKey[],
@@ -46,6 +46,6 @@ export class RefusedTokens {
   }
 
   add(text: string, refusal: Refusal, tried: readonly VerificationKey[], now: number): void {
-    this.#map.add(new RefusedToken(this.#map as TokenMap<never>, text, refusal, tried, now + memoryMs))
+    this.#map.add(new RefusedToken(this.#map, text, refusal, tried, now + memoryMs))
   }
 }

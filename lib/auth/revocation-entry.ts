@@ -5,7 +5,10 @@ export interface RevokedToken {
   issuer: string
   tokenId?: string
   digest?: string
-  /** The token's `exp`, seconds since the epoch: the entry is kept so long. Default: as long as `retentionSeconds` says. */
+  /**
+   * The token's `exp`, seconds since the epoch: the entry is kept so long. Infinite for one that never expires, such as an
+   * API key. Default: as long as `retentionSeconds` says, for JWTs whose `exp` is not at hand.
+   */
   expiresAt?: number
 }
 
@@ -57,11 +60,11 @@ function tokenEntry(
   if (isName(tokenId) === isName(digest)) {
     throw new TypeError('revoke: a token is named by tokenId or by digest, one of them')
   }
-  if (expiresAt !== undefined && !Number.isFinite(expiresAt)) {
+  if (expiresAt !== undefined && !(expiresAt > Number.NEGATIVE_INFINITY)) {
     throw new TypeError(`revoke: expiresAt must be seconds since the epoch, got ${expiresAt}`)
   }
   // A minute on top: clocks differ, and verifiers tolerate that.
-  const until = expiresAt === undefined ? now + retentionMs : expiresAt * 1000 + 60_000
+  const until = expiresAt === undefined ? now + retentionMs : Math.min(expiresAt * 1000 + 60_000, forever)
   const kind = tokenId === undefined ? 'digests' : 'tokens'
   return { issuer, kind, name: (tokenId ?? digest) as string, notBefore: Number.POSITIVE_INFINITY, until }
 }
@@ -78,6 +81,9 @@ function epochEntry(revoked: RevokedEpoch, now: number, retentionMs: number): Re
   const until = Math.max(before, now) + retentionMs
   return { issuer, kind, name: subject ?? clientId ?? '', notBefore: before, until }
 }
+
+/** ms since the epoch; a number that JSON, Lua and Redis can all hold. */
+const forever = Number.MAX_SAFE_INTEGER
 
 function isName(value: unknown): value is string {
   return typeof value === 'string' && value !== ''

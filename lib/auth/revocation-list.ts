@@ -11,9 +11,9 @@ export interface RevocationList {
 }
 
 /**
- * The name of a token without `jti`: SHA-256 over the decoded header and payload, in base64url. Every spelling of a token, and every
- * signature that fits it, has the same one, which a digest of the whole text has not (RFC 7515, section 5.2). An opaque token's
- * is that of its text.
+ * The name of a token without `jti`: SHA-256 over the decoded header and payload, in base64url. Every spelling of a
+ * token, and every signature that fits it, has the same one, which a digest of the whole text has not (RFC 7515,
+ * section 5.2). An opaque token's is that of its text.
  */
 export function signingInputDigest(text: string): string {
   if (!text.includes('.')) return createHash('sha256').update(text).digest('base64url')

@@ -9,6 +9,9 @@ export interface TokenMapOptions {
   hashTokens: boolean
 }
 
+/** How a map names its entries. */
+export type TokenKeys = Pick<TokenMap<TokenEntry>, 'keyOf' | 'hashesTokens'>
+
 /** What a map holds; `TokenMap` alone writes its members. */
 export class TokenEntry {
   /** The end of the token, or the digest of all of it. */
@@ -22,7 +25,7 @@ export class TokenEntry {
   /** Used since the hand last came by. */
   used = false
 
-  constructor(map: TokenMap<never>, text: string, bytes: number) {
+  constructor(map: TokenKeys, text: string, bytes: number) {
     this.key = map.keyOf(text)
     this.text = map.hashesTokens ? '' : text
     this.bytes = bytes

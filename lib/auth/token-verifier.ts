@@ -1,57 +1,29 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { compactVerify } from 'jose'
-import type { Reporter } from '../http/reporter.ts'
+import { compactVerify, errors } from 'jose'
+import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
-import type { Fetch } from './endpoint.ts'
 import { freezeClaims } from './frozen-claims.ts'
 import { checkIdentityOptions, type IdentityOptions } from './identity.ts'
 import { JwksCache } from './jwks-cache.ts'
 import type { VerificationKey } from './key-set.ts'
-import { issuersWord, noKeys, type OpaqueTokenOptions, opaqueTokensOf } from './opaque-sources.ts'
+import { issuersWord, noKeys, opaqueTokensOf } from './opaque-sources.ts'
 import type { OpaqueTokens } from './opaque-tokens.ts'
 import { ProvenToken } from './proven-token.ts'
 import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
 import type { RevocationList } from './revocation-list.ts'
 import { TokenHeaders } from './token-header.ts'
-import { type IssuerOptions, TrustedIssuer } from './trusted-issuer.ts'
+import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
+import { TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
-import {
-  type CachedToken,
-  VerifiedTokenCache,
-  type VerifiedTokenCacheOptions
-} from './verified-token-cache.ts'
+import { type CachedToken, VerifiedTokenCache } from './verified-token-cache.ts'
 
-/** One issuer, with who counts as a machine among its callers. */
-export type TrustedIssuerOptions = IssuerOptions & IdentityOptions
-
-/** Options that hold for all issuers. */
-export interface TokenVerifierSettings extends OpaqueTokenOptions {
-  /** Longer tokens are refused unread. Default 8192. */
-  maxTokenBytes?: number
-  /** The verified-token cache. */
-  cache?: VerifiedTokenCacheOptions
-  /** Which verified tokens are no longer good; asked on every request, with cached tokens too. */
-  revocations?: RevocationList
-  /** `cnf` members that are checked after verification, by you; other bound tokens are refused. Default none. */
-  confirmations?: readonly string[]
-  /** For identity providers behind a proxy or a private certificate authority. Default: the global `fetch`. */
-  fetch?: Fetch
-  clock?: Clock
-  /** Told of failed refreshes of keys. */
-  reporter?: Reporter
-}
-
-/** One issuer's options side by side with the settings, or several in `issuers`. */
-export type TokenVerifierOptions = TokenVerifierSettings &
-  (TrustedIssuerOptions | { issuers: readonly TrustedIssuerOptions[] } | OpaqueOnly)
-
-/** No JWTs at all. */
-interface OpaqueOnly {
-  issuer?: never
-  issuers?: never
-}
+export type {
+  TokenVerifierOptions,
+  TokenVerifierSettings,
+  TrustedIssuerOptions
+} from './token-verifier-options.ts'
 
 export interface TokenVerifierStats {
   /** The verified-token cache. */
@@ -86,6 +58,7 @@ export class TokenVerifier {
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
+  readonly #reporter: Reporter
   readonly #refused: RefusedTokens
   readonly #opaque: readonly OpaqueTokens[]
   readonly #flights = new Map<string, Promise<Verdict>>()
@@ -98,6 +71,7 @@ export class TokenVerifier {
       throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
     }
     this.clock = clock
+    this.#reporter = reporter ?? defaultReporter
     this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
     this.#revocations = checkRevocations(options.revocations)
@@ -245,8 +219,10 @@ export class TokenVerifier {
         this.#signatures++
         try {
           await compactVerify(text, key)
-        } catch {
-          // A bad signature: what else jose could find wrong the checks before have found.
+        } catch (error) {
+          // What else jose could find wrong with a token the checks before have found.
+          if (!(error instanceof errors.JWSSignatureVerificationFailed))
+            this.#reporter.report('token_verification', error)
           continue
         }
         return this.#admit(token, candidate, trusted)
@@ -323,23 +299,4 @@ function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly
   if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
   const { retryAfterSeconds } = keys
   return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
-}
-
-function checkRevocations(list: RevocationList | undefined): RevocationList | undefined {
-  if (list === undefined || typeof list?.check === 'function') return list
-  throw new TypeError(`authenticate: revocations must have a method check, got ${String(list)}`)
-}
-
-function issuersOf(options: TokenVerifierOptions): readonly TrustedIssuerOptions[] {
-  const { issuers, issuer, apiKeys, introspection } = options as Partial<TrustedIssuerOptions> &
-    TokenVerifierSettings & { issuers?: readonly TrustedIssuerOptions[] }
-  if (issuers === undefined) {
-    const opaqueOnly = issuer === undefined && (apiKeys !== undefined || introspection !== undefined)
-    return opaqueOnly ? [] : [options as TrustedIssuerOptions]
-  }
-  if (issuer !== undefined) throw new TypeError('authenticate: issuer and issuers exclude each other')
-  if (!Array.isArray(issuers) || issuers.length === 0) {
-    throw new TypeError('authenticate: issuers must be a list of at least one issuer')
-  }
-  return issuers
 }

@@ -161,7 +161,7 @@ function keySource(options: IssuerOptions, { fetch, clock, reporter }: IssuerCon
   if (jwks !== undefined && jwksUri !== undefined) {
     throw new TypeError('authenticate: jwks and jwksUri exclude each other')
   }
-  if (jwks !== undefined) return new LocalKeys(jwks)
+  if (jwks !== undefined) return new LocalKeys(jwks, reporter)
   if (jwksCache instanceof JwksCache) return jwksCache
   if (jwksUri === undefined) checkEndpoint('authenticate: issuer', issuer)
   else checkEndpoint('authenticate: jwksUri', jwksUri)

@@ -2,7 +2,7 @@
 
 import type { VerificationKey } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
-import { TokenEntry, TokenMap } from './token-map.ts'
+import { TokenEntry, type TokenKeys, TokenMap } from './token-map.ts'
 import type { VerifiedToken } from './verified-token.ts'
 
 export interface VerifiedTokenCacheOptions {
@@ -31,11 +31,14 @@ export interface VerifiedTokenCacheStats {
   revoked: number
 }
 
+/** How long what verified a token may be trusted, as a `KeySource` says it. */
+export type Usable = Pick<KeySource, 'usableUntil'>
+
 /** One good token; every hit asks again what may have changed since. */
 export class CachedToken extends TokenEntry {
   readonly token: VerifiedToken
   readonly verifiedBy: VerificationKey
-  readonly keys: KeySource
+  readonly keys: Usable
   /** Wall clock, ms. */
   readonly notBefore: number
   /** Wall clock, ms. */
@@ -43,7 +46,7 @@ export class CachedToken extends TokenEntry {
   /** Monotonic, ms. */
   readonly deadline: number
 
-  constructor(map: TokenMap<never>, text: string, proof: Proof, deadline: number) {
+  constructor(map: TokenKeys, text: string, proof: Proof, deadline: number) {
     // The text, and the claims, which take about twice the room of their JSON.
     super(map, text, 3 * text.length + 1_024)
     this.token = proof.token
@@ -59,7 +62,7 @@ export class CachedToken extends TokenEntry {
 export interface Proof {
   readonly token: VerifiedToken
   readonly verifiedBy: VerificationKey
-  readonly keys: KeySource
+  readonly keys: Usable
   /** Wall clock, ms, with the tolerance. */
   readonly notBefore: number
   readonly expiresAt: number
@@ -112,12 +115,10 @@ export class VerifiedTokenCache {
    * @param wallNow ms, wall clock
    * @param now ms, monotonic
    */
-  add(text: string, proof: Proof, wallNow: number, now: number): CachedToken | undefined {
+  add(text: string, proof: Proof, wallNow: number, now: number): void {
     const lifetime = Math.min(this.#maxAgeMs, proof.expiresAt - wallNow)
-    if (text.length > this.#maxTokenBytes || lifetime <= 0) return undefined
-    const entry = new CachedToken(this.#map as TokenMap<never>, text, proof, now + lifetime)
-    this.#map.add(entry)
-    return entry.alive ? entry : undefined
+    if (text.length > this.#maxTokenBytes || lifetime <= 0) return
+    this.#map.add(new CachedToken(this.#map, text, proof, now + lifetime))
   }
 
   /** @internal */

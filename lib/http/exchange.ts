@@ -46,6 +46,8 @@ export interface ExchangeContext {
   readonly reporter: Reporter
 }
 
+/** Why signals fire. One for all: a client that leaves should not cost a stack trace. */
+const clientGone = new DOMException('The client is gone', 'AbortError')
 const kExchange = Symbol('ostiary.exchange')
 type Bearing = { [kExchange]?: Exchange }
 
@@ -137,11 +139,11 @@ export class Exchange {
     return this.#state
   }
 
-  /** Fires when the client is gone before the response was complete. Costs nothing until someone asks. */
+  /** Fires, with an `AbortError`, when the client is gone before the response was complete. Costs nothing until someone asks. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
-      if (this.outcome === 'aborted' || this.outcome === 'failed') this.#abort.abort()
+      if (this.outcome === 'aborted' || this.outcome === 'failed') this.#abort.abort(clientGone)
     }
     return this.#abort.signal
   }
@@ -234,7 +236,7 @@ export class Exchange {
   #settle(outcome: Outcome): void {
     this.outcome = outcome
     this.connection.close(this)
-    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort()
+    if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort(clientGone)
     const listeners = this.#endListeners
     if (listeners !== undefined) {
       this.#endListeners = undefined

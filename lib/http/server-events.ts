@@ -24,6 +24,7 @@ const responseFinish = 'http.server.response.finish'
 const brokenRequests: Record<string, { status: number; reason: string } | undefined> = {
   HPE_HEADER_OVERFLOW: { status: 431, reason: 'header_overflow' },
   HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, reason: 'chunk_extensions_overflow' },
+  HPE_INVALID_EOF_STATE: { status: 400, reason: 'truncated_request' },
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, reason: 'request_timeout' }
 }
 

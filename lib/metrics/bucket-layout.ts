@@ -67,20 +67,18 @@ export class BucketLayout {
   /** @param value an integer from 0 to 2^53 - 1 */
   indexOf(value: number): number {
     const bucket = Math.max(bitLength(value) - this.unitMagnitude - this.subBucketMagnitude, 0)
-    return bucket * (this.subBucketCount / 2) + Math.floor(value / 2 ** (bucket + this.unitMagnitude))
+    return bucket * (this.subBucketCount / 2) + Math.floor(value / powersOfTwo[bucket + this.unitMagnitude]!)
   }
 
   /** The smallest value counted at an index. */
   lowestAt(index: number): number {
-    const half = this.subBucketCount / 2
-    const bucket = Math.max(Math.floor(index / half) - 1, 0)
-    return (index - bucket * half) * 2 ** (bucket + this.unitMagnitude)
+    const bucket = this.#bucketOf(index)
+    return (index - bucket * (this.subBucketCount / 2)) * powersOfTwo[bucket + this.unitMagnitude]!
   }
 
   /** How many integers are counted at an index. */
   widthAt(index: number): number {
-    const bucket = Math.max(Math.floor(index / (this.subBucketCount / 2)) - 1, 0)
-    return 2 ** (bucket + this.unitMagnitude)
+    return powersOfTwo[this.#bucketOf(index) + this.unitMagnitude]!
   }
 
   highestAt(index: number): number {
@@ -95,7 +93,15 @@ export class BucketLayout {
   matches(other: BucketLayout): boolean {
     return this.unitMagnitude === other.unitMagnitude && this.subBucketMagnitude === other.subBucketMagnitude
   }
+
+  /** Bucket 0 has two halves of counters, every other has one. */
+  #bucketOf(index: number): number {
+    return Math.max((index >> (this.subBucketMagnitude - 1)) - 1, 0)
+  }
 }
+
+/** Looked up, since `2 ** n` takes many times as long. */
+const powersOfTwo = Float64Array.from({ length: 128 }, (_, n) => 2 ** n)
 
 /** Never `Math.log2`: it rounds 2^49 - 1 and its like up. */
 function bitLength(value: number): number {

@@ -37,31 +37,25 @@ export interface Decoded {
  * The payload goes up to the last counter in use: a count, or a negative number for a run of that many zeros.
  */
 export function encode(layout: BucketLayout, counts: Counts): Uint8Array {
-  let used = 0
-  for (let i = 0; i < counts.length; i++) if (counts.get(i) > 0) used++
-  // A run of zeros before each count takes 4 bytes at most.
-  const buffer = Buffer.alloc(41 + used * (maxZigZagBytes + 4))
+  // A count takes 9 bytes at most, a run of zeros no more than those of one.
+  const buffer = Buffer.allocUnsafe(41 + maxZigZagBytes * counts.length)
   let at = 40
-  let zeros = 0
-  for (let i = 0; i < counts.length && used > 0; i++) {
-    const count = counts.get(i)
-    if (count === 0) {
-      zeros++
-      continue
-    }
+  let written = 0
+  for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
+    const zeros = i - written
     if (zeros > 0) at = writeZigZag(buffer, at, zeros === 1 ? 0 : -zeros)
-    at = writeZigZag(buffer, at, count)
-    zeros = 0
-    used--
+    at = writeZigZag(buffer, at, counts.get(i))
+    written = i + 1
   }
   if (at === 40) at = writeZigZag(buffer, at, 0)
   buffer.writeUInt32BE(cookieV2, 0)
   buffer.writeUInt32BE(at - 40, 4)
+  buffer.writeUInt32BE(0, 8)
   buffer.writeUInt32BE(layout.significantDigits, 12)
   buffer.writeBigInt64BE(BigInt(layout.lowest), 16)
   buffer.writeBigInt64BE(BigInt(layout.highest), 24)
   buffer.writeDoubleBE(1, 32)
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, at)
+  return new Uint8Array(buffer.subarray(0, at))
 }
 
 export function compress(encoded: Uint8Array): Uint8Array {

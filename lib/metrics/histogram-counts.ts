@@ -9,13 +9,17 @@ export interface Counts {
   /** What was no value, counted nowhere else. */
   readonly invalid: number
   get(index: number): number
+  /** The first index from `from` on whose count is not 0; `length` when there is none. */
+  nextInUse(from: number): number
   /** @param count may be negative, then at most what is there */
   add(index: number, count: number): void
   addOverflow(count: number): void
   addInvalid(count: number): void
   total(): number
-  /** The first index at which the running total reaches `rank`, the last one in use if it never does. */
+  /** The first index at which the running total reaches `rank`, from 1 up; the last one in use if it never does. */
   indexOfRank(rank: number): number
+  /** 0 when none is. */
+  lastInUse(): number
   clear(): void
   /** The same counts at this moment, in counters of their own. */
   copy(): OwnCounts
@@ -47,13 +51,23 @@ export class OwnCounts implements Counts {
     return this.#high === undefined ? this.low[index]! : this.low[index]! + this.#high[index]! * wordRange
   }
 
+  nextInUse(from: number): number {
+    const { low } = this
+    const { length } = low
+    for (let i = from; i < length; i++) {
+      if (low[i] !== 0 || (this.#high !== undefined && this.#high[i] !== 0)) return i
+      if (i % blockLength !== blockLength - 1 || this.#high !== undefined) continue
+      while (i + blockLength < length && isEmptyBlock(low, i + 1)) i += blockLength
+    }
+    return length
+  }
+
   /** Counters stop at 2^53 - 1. */
   add(index: number, count: number): void {
     if (index >= this.low.length) this.#grow(index)
-    const sum = Math.min(this.get(index) + count, Number.MAX_SAFE_INTEGER)
-    this.low[index] = sum % wordRange
-    if (sum >= wordRange) this.#high ??= new Uint32Array(this.low.length)
-    if (this.#high !== undefined) this.#high[index] = Math.floor(sum / wordRange)
+    const sum = this.get(index) + count
+    if (sum < wordRange && this.#high === undefined) this.low[index] = sum
+    else this.#set(index, Math.min(sum, Number.MAX_SAFE_INTEGER))
   }
 
   addOverflow(count: number): void {
@@ -65,26 +79,37 @@ export class OwnCounts implements Counts {
   }
 
   total(): number {
-    const low = this.low
+    const { low } = this
+    const blocks = low.length - (low.length % blockLength)
     let total = 0
-    for (let i = 0; i < low.length; i++) total += low[i]!
+    for (let i = 0; i < blocks; i += blockLength) total += blockSum(low, i)
+    for (let i = blocks; i < low.length; i++) total += low[i]!
     if (this.#high !== undefined) for (const word of this.#high) total += word * wordRange
     return total
   }
 
   indexOfRank(rank: number): number {
     const { low } = this
-    const high = this.#high
-    let last = 0
     let running = 0
-    for (let i = 0; i < low.length; i++) {
-      const count = high === undefined ? low[i]! : low[i]! + high[i]! * wordRange
-      if (count === 0) continue
-      running += count
-      if (running >= rank) return i
-      last = i
+    let i = 0
+    if (this.#high === undefined) {
+      for (; i + blockLength <= low.length; i += blockLength) {
+        const sum = blockSum(low, i)
+        if (running + sum >= rank) break
+        running += sum
+      }
     }
-    return last
+    for (; i < low.length; i++) {
+      running += this.get(i)
+      if (running >= rank) return i
+    }
+    return this.lastInUse()
+  }
+
+  lastInUse(): number {
+    let i = this.length - 1
+    while (i > 0 && this.get(i) === 0) i--
+    return Math.max(i, 0)
   }
 
   clear(): void {
@@ -103,11 +128,31 @@ export class OwnCounts implements Counts {
     return copy
   }
 
+  #set(index: number, count: number): void {
+    this.#high ??= new Uint32Array(this.low.length)
+    this.low[index] = count % wordRange
+    this.#high[index] = Math.floor(count / wordRange)
+  }
+
   #grow(index: number): void {
     const length = Math.min(Math.max(index + 1, this.low.length * 2), this.#capacity)
     this.low = widened(this.low, length)
     if (this.#high !== undefined) this.#high = widened(this.#high, length)
   }
+}
+
+const blockLength = 8
+
+/** Most blocks of a histogram are empty, and that takes no additions to see. */
+function isEmptyBlock(words: Uint32Array, at: number): boolean {
+  const first = words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!
+  return (first | words[at + 4]! | words[at + 5]! | words[at + 6]! | words[at + 7]!) === 0
+}
+
+function blockSum(words: Uint32Array, at: number): number {
+  if (isEmptyBlock(words, at)) return 0
+  const first = words[at]! + words[at + 1]! + (words[at + 2]! + words[at + 3]!)
+  return first + (words[at + 4]! + words[at + 5]! + (words[at + 6]! + words[at + 7]!))
 }
 
 function widened(words: Uint32Array, length: number): Uint32Array {

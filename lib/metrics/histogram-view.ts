@@ -23,10 +23,7 @@ export abstract class HistogramView {
     if (typeof percentile !== 'number' || Number.isNaN(percentile)) {
       throw new RangeError(`Histogram: percentile must be a number from 0 to 100, got ${String(percentile)}`)
     }
-    const total = this.counts.total()
-    if (total === 0) return 0
-    const index = this.counts.indexOfRank(rankOf(percentile, total))
-    return percentile === 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
+    return this.valueAt(percentile, this.counts.total())
   }
 
   /** How many values were recorded, those above `highest` included. */
@@ -51,7 +48,7 @@ export abstract class HistogramView {
 
   /** The highest value that shares a counter with the largest one recorded; 0 when there is none. */
   get max(): number {
-    const last = this.counts.indexOfRank(Number.POSITIVE_INFINITY)
+    const last = this.counts.lastInUse()
     return this.counts.get(last) === 0 ? 0 : this.layout.highestAt(last)
   }
 
@@ -59,9 +56,8 @@ export abstract class HistogramView {
   get sum(): number {
     const { layout, counts } = this
     let sum = 0
-    for (let i = 0; i < counts.length; i++) {
-      const count = counts.get(i)
-      if (count > 0) sum += layout.medianAt(i) * count
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
+      sum += layout.medianAt(i) * counts.get(i)
     }
     return sum
   }
@@ -73,12 +69,15 @@ export abstract class HistogramView {
 
   /** Of the population, not of a sample. */
   get stddev(): number {
-    const { layout, counts, mean } = this
+    return this.deviationFrom(this.mean)
+  }
+
+  protected deviationFrom(mean: number): number {
+    const { layout, counts } = this
     let total = 0
     let squares = 0
-    for (let i = 0; i < counts.length; i++) {
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
       const count = counts.get(i)
-      if (count === 0) continue
       total += count
       squares += (layout.medianAt(i) - mean) ** 2 * count
     }
@@ -165,6 +164,13 @@ export abstract class HistogramView {
       valueUnitsInFirstBucket,
       logBase
     )
+  }
+
+  /** @param total of the counts, which takes as long to find as the value */
+  protected valueAt(percentile: number, total: number): number {
+    if (total === 0) return 0
+    const index = this.counts.indexOfRank(rankOf(percentile, total))
+    return percentile === 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
   }
 
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */

@@ -50,7 +50,10 @@ export interface HistogramSnapshot {
 export class Histogram extends HistogramView {
   /** The counters' lower words, for `record`. */
   #words: Uint32Array = new Uint32Array(0)
-  /** Below this, `record` finds the counter with 32-bit arithmetic, and it exists. */
+  /**
+   * Below this, `record` finds the counter with 32-bit arithmetic, and it exists. Always a small integer: a field that
+   * became a double would give histograms two shapes.
+   */
   #limit = 0
   readonly #unitMagnitude: number
   readonly #halfMagnitude: number
@@ -95,12 +98,12 @@ export class Histogram extends HistogramView {
    */
   record(value: number, count = 1): void {
     if (typeof value === 'number' && value >= 0 && value < this.#limit && count === 1) {
-      const bits = value >>> 0
+      const bits = value | 0
       const bucket = this.#leadingZeros - Math.clz32(bits | this.#mask)
       const index = (bucket << this.#halfMagnitude) + (bits >>> (bucket + this.#unitMagnitude))
-      const next = this.#words[index]! + 1
-      if (next <= 0xffffffff) {
-        this.#words[index] = next
+      const before = this.#words[index]!
+      if (before !== 0xffffffff) {
+        this.#words[index] = before + 1
         return
       }
     }
@@ -134,10 +137,11 @@ export class Histogram extends HistogramView {
 
   /** Adds all that another histogram counted. What this one has no counter for is counted like a value above `highest`. */
   add(other: Histogram): void {
-    const { counts } = other
-    for (let i = 0; i < counts.length; i++) {
-      const count = counts.get(i)
-      if (count > 0) this.#addAt(other.layout, i, count)
+    const { counts, layout } = other
+    const aligned = layout.matches(this.layout) && counts.length <= this.layout.length
+    for (let i = counts.nextInUse(0); i < counts.length; i = counts.nextInUse(i + 1)) {
+      if (aligned) this.counts.add(i, counts.get(i))
+      else this.#addAt(layout, i, counts.get(i))
     }
     this.counts.addOverflow(counts.overflow)
     this.counts.addInvalid(counts.invalid)
@@ -180,15 +184,17 @@ export class Histogram extends HistogramView {
 
   snapshot(): HistogramSnapshot {
     const frozen = this.copy()
-    const { count, sum, min, max, mean, stddev, overflowCount, invalidCount } = frozen
+    const { count, sum, min, max, overflowCount, invalidCount } = frozen
+    const mean = count === 0 ? 0 : sum / count
     return {
-      ...{ count, sum, min, max, mean, stddev },
-      p50: frozen.percentile(50),
-      p75: frozen.percentile(75),
-      p90: frozen.percentile(90),
-      p95: frozen.percentile(95),
-      p99: frozen.percentile(99),
-      p999: frozen.percentile(99.9),
+      ...{ count, sum, min, max, mean },
+      stddev: frozen.deviationFrom(mean),
+      p50: frozen.valueAt(50, count),
+      p75: frozen.valueAt(75, count),
+      p90: frozen.valueAt(90, count),
+      p95: frozen.valueAt(95, count),
+      p99: frozen.valueAt(99, count),
+      p999: frozen.valueAt(99.9, count),
       ...{ overflowCount, invalidCount }
     }
   }
@@ -278,10 +284,13 @@ export class Histogram extends HistogramView {
     if (!(counts instanceof OwnCounts) || this.#words === counts.low) return
     this.#words = counts.low
     if (layout.unitMagnitude + layout.subBucketMagnitude < 32) {
-      this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, 2 ** 32)
+      this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, largestSmallInteger)
     }
   }
 }
+
+/** Of those that V8 keeps unboxed in a field. */
+const largestSmallInteger = 2 ** 31 - 1
 
 function isMagnitude(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY

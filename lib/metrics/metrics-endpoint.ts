@@ -13,8 +13,14 @@ import { PrometheusProtobuf } from './prometheus-protobuf.ts'
 /** True to let a scrape through. */
 export type AllowScrape = (req: IncomingMessage, exchange: Exchange) => boolean | Promise<boolean>
 
+/** A registry that has something to fetch before it is read, as that of a cluster's primary. */
+export interface RefreshedRegistry {
+  refresh?(): Promise<unknown>
+}
+
 export interface MetricsEndpointOptions {
-  registry: MetricRegistry
+  /** What is exposed. When it has a `refresh`, as `clusterMetrics()` has, every answer waits for that. */
+  registry: MetricRegistry & RefreshedRegistry
   /**
    * Who may read: `false` for anyone, on purpose; middleware (`authenticate(…)`, `requireScopes(…)`, anything in the
    * Connect shape), which answers those it refuses; or `{ allow }`, a function that says so of a request.
@@ -132,13 +138,13 @@ interface Answer {
 }
 
 class Answers {
-  readonly #registry: MetricRegistry
+  readonly #registry: MetricRegistry & RefreshedRegistry
   readonly #created: boolean
   readonly #pending = new Map<MetricsFormat, Promise<Answer>>()
   /** Bytes of the last answer and some more: the next is about as long. */
   readonly #capacities = new Map<MetricsFormat, number>()
 
-  constructor(registry: MetricRegistry, created: boolean) {
+  constructor(registry: MetricRegistry & RefreshedRegistry, created: boolean) {
     this.#registry = registry
     this.#created = created
   }
@@ -153,6 +159,7 @@ class Answers {
   }
 
   async #make(format: MetricsFormat): Promise<Answer> {
+    await this.#registry.refresh?.()
     const encoder = this.#encoder(format, this.#capacities.get(format))
     const body = await exposeInSlices(this.#registry, encoder)
     this.#capacities.set(format, body.length + 4_096)

@@ -61,6 +61,12 @@ export class SharedCounts implements Counts {
     return index < this.length ? this.#cell(extraCells + index) : 0
   }
 
+  nextInUse(from: number): number {
+    let i = from
+    while (i < this.length && this.#cell(extraCells + i) === 0) i++
+    return i
+  }
+
   add(index: number, count: number): void {
     this.#addTo(extraCells + index, count)
   }
@@ -80,16 +86,18 @@ export class SharedCounts implements Counts {
   }
 
   indexOfRank(rank: number): number {
-    let last = 0
     let running = 0
     for (let i = 0; i < this.length; i++) {
-      const count = this.#cell(extraCells + i)
-      if (count === 0) continue
-      running += count
+      running += this.#cell(extraCells + i)
       if (running >= rank) return i
-      last = i
     }
-    return last
+    return this.lastInUse()
+  }
+
+  lastInUse(): number {
+    let i = this.length - 1
+    while (i > 0 && this.get(i) === 0) i--
+    return i
   }
 
   clear(): void {

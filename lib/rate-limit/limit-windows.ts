@@ -42,6 +42,8 @@ export interface WindowSet {
   readonly windows: readonly LimitWindow[]
   /** Those that are not of this process. */
   readonly limiters: readonly Limiter[]
+  /** Those that are. */
+  readonly rings: readonly SlidingWindow[]
   /** The members of `RateLimit-Policy`. */
   readonly policy: string
   /** @param refundable whether the verdict must hold reservations */
@@ -59,10 +61,12 @@ export interface WindowSet {
 export class LocalWindows implements WindowSet {
   readonly windows: readonly LocalWindow[]
   readonly limiters: readonly Limiter[] = []
+  readonly rings: readonly SlidingWindow[]
   readonly policy: string
 
   constructor(windows: readonly LocalWindow[]) {
     this.windows = windows
+    this.rings = windows.map(({ rings }) => rings)
     this.policy = policyOf(windows)
   }
 
@@ -98,6 +102,7 @@ export class LocalWindows implements WindowSet {
 export class LimiterWindows implements WindowSet {
   readonly windows: readonly LimiterWindow[]
   readonly limiters: readonly Limiter[]
+  readonly rings: readonly SlidingWindow[] = []
   readonly policy: string
 
   constructor(windows: readonly LimiterWindow[]) {

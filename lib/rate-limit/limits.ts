@@ -17,7 +17,10 @@ import { SlidingWindow } from './sliding-window.ts'
 
 /** One window: its numbers, or a limiter that has them. */
 export interface LimitOptions extends Partial<RateLimiterOptions> {
-  /** Decides instead of a new `RateLimiter`: one that is shared, kept over a restart, or backed by a server. */
+  /**
+   * Decides instead of a new `RateLimiter`: one that is shared, kept over a restart, or backed by a server. The numbers
+   * that the headers show are its own; those given here only if it does not say.
+   */
   limiter?: Limiter
   /** The policy's name in the headers and the problem body. Of several windows the default is the length, as `60s`. */
   name?: string
@@ -132,7 +135,8 @@ function windowOf(limit: LimitOptions, name: string, identifier: Identify | unde
   if (identifier !== undefined && typeof identifier !== 'function') {
     throw new TypeError(`rateLimit: identifier must be a function, got ${shown(identifier)}`)
   }
-  const { maxRequests, windowMs } = limiter
+  const known = Number.isInteger(limiter.maxRequests) && Number.isFinite(limiter.windowMs)
+  const { maxRequests, windowMs } = known ? limiter : checkWindow('rateLimit', limit)
   const fields = new PolicyFields(name, maxRequests, windowMs)
   const window: LimitWindow = { fields, maxRequests, windowMs, identifier }
   const local =

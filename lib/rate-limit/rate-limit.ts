@@ -82,6 +82,12 @@ export interface RateLimitStats {
   readonly shadowed: number
   /** Answered with 503: the limiter could not decide. */
   readonly unavailable: number
+  /** Keys that are remembered, over all windows in memory. */
+  readonly keys: number
+  /** Dead keys whose place was given to others. */
+  readonly reclaimed: number
+  /** Decisions of the windows that fresh keys share at the cap (`maxKeys`). */
+  readonly overflowed: number
 }
 
 /**
@@ -151,7 +157,8 @@ export class RateLimitStage implements Stage {
       refused: this.#refused,
       lockedOut: this.#lockedOut,
       shadowed: this.#shadowed,
-      unavailable: this.#unavailable
+      unavailable: this.#unavailable,
+      ...this.#keyStats()
     }
   }
 
@@ -164,6 +171,18 @@ export class RateLimitStage implements Stage {
     return windows instanceof Promise
       ? windows.then(given => this.#limit(exchange, given))
       : this.#limit(exchange, windows)
+  }
+
+  #keyStats(): { keys: number; reclaimed: number; overflowed: number } {
+    const sum = { keys: 0, reclaimed: 0, overflowed: 0 }
+    for (const source of this.#sources()) {
+      for (const { stats } of source.rings) {
+        sum.keys += stats.keys
+        sum.reclaimed += stats.reclaimed
+        sum.overflowed += stats.overflowed
+      }
+    }
+    return sum
   }
 
   *#sources(): Generator<WindowSource> {

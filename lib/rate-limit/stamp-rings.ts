@@ -336,7 +336,9 @@ export class StampRings {
     const tick = this.#resolutionMs
     if (tick === 0) return end
     const rounded = Math.ceil(end / tick) * tick
-    return rounded < end ? rounded + tick : rounded
+    // The quotient is rounded: it may be a tick off to either side.
+    if (rounded < end) return rounded + tick
+    return rounded - tick < end ? rounded : rounded - tick
   }
 
   /** Moves a slot to the end of the list. */

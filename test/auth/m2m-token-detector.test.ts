@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test from 'node:test'
+import fc from 'fast-check'
+import { identityOf } from '../../lib/auth/identity.ts'
 import { M2MTokenDetector } from '../../lib/auth/m2m-token-detector.ts'
 import { shapes } from './token-shapes.ts'
 
@@ -129,4 +131,33 @@ test('tells what the token is about in the words of the seed system', () => {
     hasUserContext: false,
     subject: 'x'
   })
+})
+
+test('says the same in every way of asking, of claims mixed from all providers', () => {
+  const all = [...tokens.map(({ claims }) => claims), ...shapes.map(([, , , claims]) => claims)]
+  const values = new Map<string, unknown[]>()
+  for (const claims of all) {
+    for (const [name, value] of Object.entries(claims)) values.set(name, [...(values.get(name) ?? []), value])
+  }
+  const mixed = fc.record(
+    Object.fromEntries(
+      [...values].map(([name, known]) => [name, fc.oneof(fc.constantFrom(...known), fc.jsonValue())])
+    ),
+    { requiredKeys: [] }
+  )
+  fc.assert(
+    fc.property(mixed, claims => {
+      const { kind, clientId, reason, provider } = M2MTokenDetector.explain(claims)
+      assert.equal(M2MTokenDetector.isM2MToken(claims), kind === 'machine')
+      assert.equal(M2MTokenDetector.getClientId(claims), clientId)
+      const metadata = M2MTokenDetector.getTokenMetadata(claims)
+      assert.deepEqual([metadata.isM2M, metadata.hasUserContext], [kind === 'machine', kind === 'human'])
+      const identity = identityOf(claims as never)
+      assert.deepEqual([identity.kind, identity.evidence, identity.provider], [kind, reason, provider])
+      assert.ok(identity.clientId === null || typeof identity.clientId === 'string')
+      assert.match(identity.key, /^(?:user|client|token):/)
+      assert.match(reason, /^[a-zA-Z]/)
+    }),
+    { numRuns: 300 }
+  )
 })

@@ -92,6 +92,18 @@ test('without options the claims of these names count', async t => {
   )
 })
 
+test('without options other providers’ usual claims count too', async t => {
+  const claims = { sub: 'x', 'cognito:groups': ['g'], realm_access: { roles: ['r'] } }
+  const lists = await withUser(t, claims, {}, user =>
+    Promise.all([user.groups, user.roles, user.permissions])
+  )
+  assert.deepEqual(lists, [['g'], ['r'], []])
+  await assert.rejects(
+    withUser(t, { sub: 'x', hasgroups: true }, {}, user => user.groups),
+    MembershipError
+  )
+})
+
 test('a provider gets the user and the exchange, and is asked once', async t => {
   const asked: unknown[] = []
   const permissions: MembershipProvider = {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import fc from 'fast-check'
 import { MemoryRevocationList, RevocationListFullError } from '../../lib/auth/memory-revocation-list.ts'
 import { signingInputDigest } from '../../lib/auth/revocation-list.ts'
 import type { Claims } from '../../lib/auth/verified-token.ts'
@@ -86,6 +87,14 @@ test('keeps entries until what they revoke has expired', () => {
   assert.equal(check(jane), 'good')
 })
 
+test('keeps for ever what revokes a token that never expires', () => {
+  const { clock, revocations, check } = list()
+  revocations.revoke({ issuer, tokenId: 'j1', expiresAt: Number.POSITIVE_INFINITY })
+  clock.now += 100 * 365 * 86_400_000
+  revocations.revoke({ issuer, tokenId: 'j2' })
+  assert.equal(check(jane), 'revoked')
+})
+
 test('refuses a new entry rather than forget an old one, until old ones expire', () => {
   const { clock, revocations, check } = list({ maxEntries: 2 })
   revocations.revoke({ issuer, tokenId: 'j1', expiresAt: seconds + 100 })
@@ -121,4 +130,67 @@ test('names what is wrong', () => {
     /MemoryRevocationList: maxEntries must be a positive integer, got 0/
   )
   assert.throws(() => list({ retentionSeconds: -1 }), /retentionSeconds must be a positive number, got -1/)
+})
+
+test('against a plain list of everything ever revoked', () => {
+  const name = fc.constantFrom('a', 'b')
+  const issuers = fc.constantFrom('https://a.example', 'https://b.example')
+  const step = fc.record({
+    issuer: issuers,
+    kind: fc.constantFrom('tokenId', 'subject', 'clientId', 'everything'),
+    name,
+    /** Seconds: of the epoch for kinds, of the expiry for tokens. */
+    at: fc.integer({ min: -100, max: 200 }),
+    wait: fc.integer({ min: 0, max: 120 })
+  })
+  const asked = fc.record({
+    issuer: issuers,
+    jti: name,
+    sub: name,
+    client: name,
+    iat: fc.integer({ min: -150, max: 300 })
+  })
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 30 }),
+      fc.array(asked, { minLength: 5, maxLength: 20 }),
+      (steps, tokens) => {
+        const { clock, revocations } = list({ retentionSeconds: 150 })
+        const entries: { hits: (token: (typeof tokens)[number]) => boolean; until: number }[] = []
+        for (const { issuer, kind, name, at, wait } of steps) {
+          clock.now += wait * 1000
+          const instant = clock.now + at * 1000
+          const seconds = instant / 1000
+          if (kind === 'tokenId') {
+            revocations.revoke({ issuer, tokenId: name, expiresAt: seconds })
+            entries.push({ until: instant, hits: token => token.issuer === issuer && token.jti === name })
+          } else {
+            const which = kind === 'everything' ? { everything: true as const } : { [kind]: name }
+            revocations.revoke({ issuer, ...which, notBefore: new Date(instant) })
+            const names = { subject: 'sub', clientId: 'client' } as const
+            const same = (token: (typeof tokens)[number]) =>
+              kind === 'everything' || token[names[kind as 'subject']] === name
+            entries.push({
+              until: Math.max(instant, clock.now) + 150_000,
+              hits: token => token.issuer === issuer && same(token) && now / 1000 + token.iat < seconds
+            })
+          }
+          for (const token of tokens) {
+            const claims = {
+              iss: token.issuer,
+              sub: token.sub,
+              client_id: token.client,
+              sid: 's',
+              jti: token.jti
+            }
+            const answer = revocations.check(verified({ ...claims, iat: now / 1000 + token.iat }))
+            const matching = entries.filter(({ hits }) => hits(token))
+            if (matching.length === 0) assert.equal(answer, 'good')
+            if (matching.some(({ until }) => until > clock.now)) assert.equal(answer, 'revoked')
+          }
+        }
+      }
+    ),
+    { numRuns: 100 }
+  )
 })

@@ -298,8 +298,8 @@ test('a nonce is demanded, given, renewed', async t => {
     'request',
     pipeline(auth, requireScopes('a')).wrap((_, res) => res.end())
   )
-  const token = await bench.issuer.issue({ scope: 'a', cnf: { jkt: bench.client.thumbprint } })
-  const ask = async (nonce: string | undefined) => {
+  const scoped = await bench.issuer.issue({ scope: 'a', cnf: { jkt: bench.client.thumbprint } })
+  const ask = async (nonce: string | undefined, token = scoped) => {
     const iat = Math.floor(clock.now / 1000)
     const dpop = await makeProof(bench.client, token, `${origin}/`, { claims: { nonce, iat } })
     return fetch(`${origin}/`, { headers: { authorization: `DPoP ${token}`, dpop } })
@@ -319,6 +319,13 @@ test('a nonce is demanded, given, renewed', async t => {
   assert.equal((await ask(nonce)).status, 401)
   assert.equal((await ask(renewed)).status, 200)
   assert.equal((await ask('made-up')).status, 401)
+  const other = await bench.issuer.issue({ scope: 'b', cnf: { jkt: bench.client.thumbprint } })
+  const refused = await ask(renewed, other)
+  assert.equal(refused.status, 403)
+  assert.match(
+    refused.headers.get('www-authenticate') ?? '',
+    /^DPoP error="insufficient_scope",.* scope="a", algs="[^"]+"$/
+  )
 })
 
 test('a memory of proofs that is full or down is a 503', async t => {

@@ -323,7 +323,7 @@ export const shapes: readonly Shape[] = [
   [
     'Entra B2C, ID token',
     'human',
-    null,
+    'app',
     {
       iss: `https://corp.b2clogin.com/${tenant}/v2.0/`,
       sub: 'o2',
@@ -333,6 +333,50 @@ export const shapes: readonly Shape[] = [
       ver: '1.0',
       name: 'Jane',
       emails: ['jane@corp.example']
+    }
+  ],
+  [
+    'Entra B2C, own domain, person',
+    'human',
+    'app',
+    {
+      iss: `https://login.corp.example/${tenant}/v2.0/`,
+      sub: 'o2',
+      oid: 'o2',
+      tfp: 'B2C_1A_signin',
+      scp: 'read',
+      azp: 'app'
+    }
+  ],
+  [
+    'Entra, ID token without nonce',
+    'human',
+    'app',
+    { iss: v2, aud: 'app', oid: 'o2', sub: 'pairwise', tid: tenant, uti: 'u', ver: '2.0', name: 'Jane' }
+  ],
+  [
+    'Auth0, ID token without nonce',
+    'human',
+    'web',
+    { iss: auth0, sub: 'auth0|1', aud: 'web', name: 'Jane', picture: 'https://x', email_verified: true }
+  ],
+  [
+    'Okta, ID token without nonce',
+    'human',
+    '0oa1client00000000h7',
+    { iss: okta, ver: 1, jti: 'ID.x', aud: '0oa1client00000000h7', sub: '00u1user0000000000h7' }
+  ],
+  [
+    'Apple',
+    'human',
+    'com.corp.app',
+    {
+      iss: 'https://appleid.apple.com',
+      aud: 'com.corp.app',
+      sub: '001.x',
+      email: 'x@privaterelay.appleid.com',
+      email_verified: true,
+      auth_time: 1
     }
   ],
   [
@@ -505,7 +549,7 @@ export const shapes: readonly Shape[] = [
   [
     'Keycloak, logout token',
     'human',
-    null,
+    'web',
     {
       iss: keycloak,
       sub: uuid,
@@ -1292,6 +1336,34 @@ export const shapes: readonly Shape[] = [
   ],
 
   [
+    'ADFS, machine',
+    'machine',
+    'app',
+    {
+      iss: 'http://adfs.corp.example/adfs/services/trust',
+      aud: 'microsoft:identityserver:api',
+      appid: 'app',
+      apptype: 'Confidential',
+      authmethod: 'x',
+      auth_time: 1,
+      ver: '1.0'
+    }
+  ],
+  [
+    'ADFS, person',
+    'human',
+    'app',
+    {
+      iss: 'http://adfs.corp.example/adfs/services/trust',
+      appid: 'app',
+      apptype: 'Public',
+      upn: 'jane@corp.example',
+      sub: 'x',
+      scp: 'openid',
+      ver: '1.0'
+    }
+  ],
+  [
     'OAuth profile, person',
     'human',
     's6',
@@ -1333,7 +1405,7 @@ export const shapes: readonly Shape[] = [
   [
     'back-channel logout',
     'human',
-    null,
+    's6',
     {
       iss: 'https://op.corp.example',
       sub: '248289761001',

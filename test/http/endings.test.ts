@@ -324,6 +324,7 @@ describe('signal', () => {
       await watch.ended(1)
       await server.stop()
       assert.equal(signals[0].aborted, aborted)
+      assert.equal(signals[0].reason?.name, aborted ? 'AbortError' : undefined)
     })
   }
 

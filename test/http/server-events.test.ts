@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
@@ -236,10 +237,24 @@ describe('broken requests', () => {
       server.on('connection', (socket: Socket) => socket.on('close', resolve))
     )
     const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
     socket.write('GET / HT')
     setTimeout(() => socket.resetAndDestroy(), 20)
     await gone
     assert.deepEqual(notes.seen, [])
+  })
+
+  test('a client that closes its side in the middle of a head', async t => {
+    const { notes, port } = await observed(t)
+    const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+    let bytes = ''
+    socket.on('data', (chunk: string) => {
+      bytes += chunk
+    })
+    socket.end('GET / HTTP/1.1\r\nHo')
+    await once(socket, 'close')
+    assert.match(bytes, /^HTTP\/1\.1 400 /)
+    assert.deepEqual(notes.seen, broken(400, 'truncated_request'))
   })
 
   test("a server's own clientError listener keeps the word, and is counted", async t => {

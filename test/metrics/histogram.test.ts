@@ -187,7 +187,8 @@ describe('Histogram.record', () => {
           assert.ok(Math.abs(ours.mean - theirs.mean) <= 1e-9 * ours.mean)
           assert.ok(Math.abs(ours.stddev - theirs.stdDeviation) <= 1e-6 * ours.mean)
         }
-      )
+      ),
+      { numRuns: 40 }
     )
   })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import { exchangeOf } from '../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
 import { MetricRegistry } from '../../lib/metrics/metric-registry.ts'
@@ -164,6 +164,41 @@ test('scrapes that come together share one reading, one that comes later has its
   assert.ok(new Set(together).size < 20)
   const before = sampleOf(together[19], 'reads')!
   assert.ok(sampleOf(await (await scrape()).text(), 'reads')! > before)
+})
+
+test('a registry that must ask others first is asked once for all who wait', async t => {
+  let arrived = 0
+  const counted: Middleware = (_req, _res, next) => {
+    arrived++
+    next()
+  }
+  class Distant extends MetricRegistry {
+    asked = 0
+    told = 0
+    async refresh(): Promise<void> {
+      this.asked++
+      while (arrived < 2) await wait(1)
+      this.told = this.asked
+    }
+  }
+  const registry = new Distant()
+  registry.source(
+    () => registry.told,
+    [{ name: 'told', type: 'gauge', help: 'Told.', value: value => value }]
+  )
+  const scrape = await serve(t, { registry, auth: false }, counted)
+  const answers = await Promise.all([scrape(), scrape()].map(async pending => (await pending).text()))
+  assert.deepEqual(
+    answers.map(text => sampleOf(text, 'told')),
+    [1, 1]
+  )
+  assert.equal(sampleOf(await (await scrape()).text(), 'told'), 2)
+
+  registry.refresh = async () => {
+    throw new Error('nobody there')
+  }
+  t.mock.method(process, 'emitWarning', () => {})
+  assert.equal((await scrape()).status, 500)
 })
 
 test('a long answer lets others have their turn', async t => {

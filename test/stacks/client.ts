@@ -2,7 +2,7 @@
 import { request as requestHttp } from 'node:http'
 import { connect } from 'node:http2'
 import { request as requestHttps } from 'node:https'
-import { localhostCertificate } from './localhost-certificate.ts'
+import { localhostCertificate } from '../support/localhost-certificate.ts'
 
 export interface Answer {
   status: number

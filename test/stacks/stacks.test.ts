@@ -16,9 +16,9 @@ import polka from 'polka'
 import { LocalIssuer } from '../../examples/local-issuer.ts'
 import { type Gate, ostiary } from '../../lib/gate.ts'
 import type { GuardedRequest, Next } from '../../lib/http/pipeline.ts'
+import { localhostCertificate, localhostKey } from '../support/localhost-certificate.ts'
 import { listen } from '../support/server.ts'
 import { call, type Protocol } from './client.ts'
-import { localhostCertificate, localhostKey } from './localhost-certificate.ts'
 
 // These have no types, or types of another major version.
 const load = createRequire(import.meta.url)

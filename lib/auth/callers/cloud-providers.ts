@@ -1,5 +1,5 @@
 /** How the clouds' own directories mark machines and people. */
-import { isServiceAccount, judgeByMarkers, ownClient, personSession } from './markers.ts'
+import { isLogout, isServiceAccount, judgeByMarkers, ownClient, personSession } from './markers.ts'
 import type { Provider } from './provider.ts'
 import { human, isRecord, machine, type TokenShape, unknown, type Verdict } from './token-shape.ts'
 
@@ -37,7 +37,8 @@ const entra: Provider = {
       '.ciamlogin.com',
       '.b2clogin.com'
     ) ||
-    (token.has('tid') && token.has('uti') && token.has('ver')),
+    (token.has('tid') && token.has('uti') && token.has('ver')) ||
+    /^b2c_1/i.test(token.text('tfp') ?? token.text('acr') ?? ''),
   judge(token) {
     const agent = token.words('xms_sub_fct')
     if (agent.includes('13')) return unknown('xms_sub_fct names an agent’s user account')
@@ -49,7 +50,13 @@ const entra: Provider = {
     if (token.text('scp') !== undefined) return human('scp: delegated permissions')
     return entraWithoutScopes(token)
   },
-  clientId: idTokenAudience
+  clientId: token => {
+    const { aud } = token.claims
+    const idToken =
+      !token.hasAny('azp', 'appid', 'scp', 'roles') &&
+      token.hasAny('preferred_username', 'emails', 'tfp', 'name')
+    return idToken && typeof aud === 'string' ? aud : undefined
+  }
 }
 
 /** No `scp`: an application's own token, or an ID token. In B2C a person's `sub` is the `oid` too. */
@@ -172,13 +179,24 @@ const oracle: Provider = {
   }
 }
 
-/** The audience of an ID token is the client that asked for it (OpenID Connect Core, section 2). */
+/**
+ * The audience of an ID token, and of a logout token, is the client (OpenID Connect Core, section 2; Back-Channel Logout,
+ * section 2.4).
+ */
 export function idTokenAudience(token: TokenShape): string | null | undefined {
   const { aud } = token.claims
-  const idToken =
+  const marked =
     token.hasAny('nonce', 'at_hash', 'c_hash') ||
     token.text('token_use') === 'id' ||
-    token.text('typ') === 'ID'
+    token.text('typ') === 'ID' ||
+    token.jti.startsWith('ID.') ||
+    isLogout(token)
+  // Profile claims without a scope; a resource would be named by a URL.
+  const profile =
+    token.hasAny('email_verified', 'picture', 'updated_at') &&
+    token.scopes.length === 0 &&
+    !String(aud).includes(':')
+  const idToken = marked || profile
   return idToken && typeof aud === 'string' && aud !== '' ? aud : undefined
 }
 

@@ -18,12 +18,17 @@ const machineProfiles = new Set(['service', 'ai_agent'])
 
 const email = /^[^\s@|]+@[^\s@|]+\.[^\s@|]+$/
 const serviceAccountEmail = /@(?:[a-z0-9-]+\.)*gserviceaccount\.com$/i
-/** Mailboxes that programs use. Only ever turns `human` into `unknown`. */
-const robotName =
-  /^(?:svc|service|sa|bot|robot|ci|cd|system|daemon|cron|job|worker|agent|api|app|automation|no-?reply)(?:$|[-_.+@\d])|[-_.](?:svc|service|sa|bot|robot|daemon|cron|job|worker|agent|api|automation)(?:$|@)/i
+/** Mailboxes and user names of programs. Only ever turn `human` into `unknown`. */
+const robots = 'svc|service|sa|bot|robot|system|daemon|cron|job|worker|agent|api|automation'
+const robotName = new RegExp(
+  `^(?:${robots}|ci|cd|app|no-?reply)(?:$|[-_.+@\\d])|[-_.](?:${robots})(?:$|@)`,
+  'i'
+)
 /** The connections through which Auth0 knows people; its subjects start with one and a bar. */
-const connectionSubject =
-  /^(?:auth0|google-oauth2|google-apps|windowslive|waad|adfs|ad|samlp|oidc|oauth2|okta|pingfederate|facebook|apple|github|bitbucket|linkedin|twitter|email|sms|amazon|slack|discord|paypal|salesforce|shopify|yahoo|custom)\|./
+const connections =
+  'auth0|google-oauth2|google-apps|windowslive|waad|adfs|ad|samlp|oidc|oauth2|okta|pingfederate|facebook|apple|github|bitbucket|' +
+  'linkedin|twitter|email|sms|amazon|slack|discord|paypal|salesforce|shopify|yahoo|custom'
+const connectionSubject = new RegExp(`^(?:${connections})\\|.`)
 
 /** Judges a token of an issuer that no rule of its own knows. Where the claims speak both ways nobody is believed. */
 export function judgeByMarkers(token: TokenShape): Verdict {
@@ -157,10 +162,12 @@ export function personSession(token: TokenShape): Verdict | undefined {
   const methods = Array.isArray(amr) ? amr.filter(method => !String(method).startsWith('urn:')) : []
   if (methods.length > 0) return human('amr')
   if (token.has('auth_time') && token.text('idp') !== undefined) return human('auth_time and idp')
-  if (token.record('events')?.['http://schemas.openid.net/event/backchannel-logout'] !== undefined) {
-    return human('a back-channel logout')
-  }
+  if (isLogout(token)) return human('a back-channel logout')
   return token.header.typ === 'oauth-id-jag+jwt' ? human('typ=oauth-id-jag+jwt') : undefined
+}
+
+export function isLogout(token: TokenShape): boolean {
+  return token.record('events')?.['http://schemas.openid.net/event/backchannel-logout'] !== undefined
 }
 
 /** RFC 6749, section 4.4: a client that acts for itself; some issuers then leave `sub` out. */
@@ -169,7 +176,8 @@ function withoutSubject(token: TokenShape): Verdict | undefined {
   const profile = personProfile(token)
   if (profile !== undefined)
     return userNameClaims.includes(profile.reason) ? profile : unknown(`${profile.reason} without sub`)
-  return token.text('client_id') !== undefined ? machine('client_id without sub') : undefined
+  const client = ['client_id', 'appid'].find(claim => token.text(claim) !== undefined)
+  return client === undefined ? undefined : machine(`${client} without sub`)
 }
 
 const userNameClaims = ['cognito:username', 'username', 'user_name', 'Username', 'upn', 'unique_name']

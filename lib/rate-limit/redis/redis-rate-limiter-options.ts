@@ -26,7 +26,7 @@ export interface RedisRateLimiterOptions {
    * `'open'` admits, `'local'` asks a limiter in this process with the same limit. Default `'closed'`.
    */
   onOutage?: 'closed' | 'open' | 'local'
-  /** ms that Redis may take to answer. Default 50. */
+  /** ms that Redis may take to answer. Default 50; while the first connection is being made, up to a second. */
   timeoutMs?: number
   /** ms between attempts while Redis is taken to be down. Default 1000. */
   retryMs?: number

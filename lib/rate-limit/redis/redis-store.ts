@@ -28,6 +28,8 @@ export interface RedisStoreStats {
 
 /** Failures in a row that open the circuit. */
 const tolerance = 3
+/** ms that calls may wait for the first connection: a limiter is often made just before it is asked. */
+const firstConnectionMs = 1_000
 
 /**
  * Runs scripts on a connection of its own, a duplicate of the client's that sends nothing twice, queues nothing while it is not
@@ -44,6 +46,8 @@ export class RedisStore {
   readonly #clock: () => number
   readonly #waiting = new Set<Call>()
   readonly #siblings: Set<Redis | Cluster>
+  /** The first connection is being made. */
+  #starting = true
   #failuresInARow = 0
   #retryAt = 0
   #sent = 0
@@ -95,8 +99,10 @@ export class RedisStore {
     }
     return new Promise((resolve, reject) => {
       const call = new Call(script, [keys.length, ...keys, ...args], resolve, reject, late)
-      call.timer = setTimeout(() => this.#onTimeout(call), timeoutMs)
-      if (this.client.status === 'ready') this.#send(call)
+      const ready = this.client.status === 'ready'
+      call.timeoutMs = timeoutMs
+      this.#limit(call, ready || !this.#starting ? timeoutMs : Math.max(timeoutMs, firstConnectionMs))
+      if (ready) this.#send(call)
       else this.#waiting.add(call)
     })
   }
@@ -108,7 +114,7 @@ export class RedisStore {
     for (const node of nodes) {
       let cursor = '0'
       do {
-        const [next, keys] = await this.#inTime(node.scan(cursor, 'MATCH', match, 'COUNT', 1_000))
+        const [next, keys] = await this.#inTime(node.scan(cursor, 'MATCH', match, 'COUNT', 100))
         cursor = next
         yield keys
       } while (cursor !== '0')
@@ -142,6 +148,11 @@ export class RedisStore {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  #limit(call: Call, ms: number): void {
+    clearTimeout(call.timer)
+    call.timer = setTimeout(() => this.#onTimeout(call), ms)
   }
 
   #send(call: Call): void {
@@ -194,16 +205,21 @@ export class RedisStore {
   }
 
   #onReady(): void {
+    this.#starting = false
     this.#failuresInARow = 0
-    for (const call of this.#waiting) this.#send(call)
+    for (const call of this.#waiting) {
+      this.#limit(call, call.timeoutMs)
+      this.#send(call)
+    }
     this.#waiting.clear()
   }
 
   #onClose(): void {
-    if (this.#failuresInARow < tolerance) {
-      this.#failuresInARow = tolerance
-      this.#retryAt = this.#clock() + this.#retryMs
-    }
+    this.#starting = false
+    for (const call of this.#waiting) this.#fail(call, new Error('no connection to Redis'))
+    this.#waiting.clear()
+    if (this.#failuresInARow < tolerance) this.#retryAt = this.#clock() + this.#retryMs
+    this.#failuresInARow = Math.max(this.#failuresInARow, tolerance)
   }
 }
 
@@ -214,6 +230,7 @@ class Call {
   readonly reject: (error: Error) => void
   readonly late: ((reply: number[]) => void) | undefined
   timer: NodeJS.Timeout | undefined = undefined
+  timeoutMs = 0
   pending = true
 
   constructor(

@@ -72,9 +72,9 @@ export class RedisWindow {
 
   async clear(): Promise<void> {
     for await (const keys of this.#store.scan(this.#keys.windowPrefix)) {
-      for (const key of keys) {
-        await this.#store.run(resetScript, [key, this.#keys.leasesOf(key)], [...this.#shape, ''])
-      }
+      await Promise.all(
+        keys.map(key => this.#store.run(resetScript, [key, this.#keys.leasesOf(key)], [...this.#shape, '']))
+      )
     }
   }
 }

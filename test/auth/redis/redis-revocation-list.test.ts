@@ -50,10 +50,14 @@ test('a revocation reaches every process, and those that start later', { skip },
   await until('b hears of it', () => b.check(jane) === 'revoked')
   assert.equal(b.stats.received, 1)
   await b.revoke({ issuer, subject: 'joe' })
+  await b.revoke({ issuer, tokenId: 'j3', expiresAt: Number.POSITIVE_INFINITY })
+  const lasting = verified({ iss: issuer, sub: 'x', sid: 's', jti: 'j3', iat: 1_000 })
+  await until('a hears of what lasts', () => a.check(lasting) === 'revoked')
   await until('a hears of it', () => a.check(joe) === 'revoked')
   const c = listOn(t, server).list
   await c.ready()
-  assert.deepEqual([c.check(jane), c.check(joe), c.stats.loads], ['revoked', 'revoked', 1])
+  assert.deepEqual([c.check(jane), c.check(joe), c.check(lasting)], ['revoked', 'revoked', 'revoked'])
+  assert.equal(c.stats.loads, 1)
   assert.equal(a.stats.loads, 1, 'messages kept it level')
 })
 

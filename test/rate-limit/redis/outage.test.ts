@@ -133,6 +133,18 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     await eventually(() => limiter.consume('k'))
   })
 
+  test('a limiter is asked as soon as it is made', async t => {
+    const server = await startRedis(t)
+    const client = connectRedis(t, server)
+    server.pause()
+    const limiter = new RedisRateLimiter({ client, maxRequests: 5, windowSeconds: 60, timeoutMs: 400 })
+    t.after(() => limiter.close())
+    const decision = limiter.consume('k')
+    await sleep(500)
+    server.resume()
+    assert.equal((await decision).decidedBy, 'redis')
+  })
+
   test('errors of the server are an outage', async t => {
     const { client, limiter, reporter } = await prepare(t, { timeoutMs: 5_000 })
     await client.lpush('ostiary:50/60s:window:{k}', 'of another type')

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import type { Identity } from '../../lib/http/exchange.ts'
+import { pipeline, type Stage, stageMiddleware } from '../../lib/http/pipeline.ts'
+import { refuse } from '../../lib/http/problem.ts'
+import {
+  type FailedAttemptLimitOptions,
+  failedAttemptLimit
+} from '../../lib/rate-limit/failed-attempt-limit.ts'
+import { listen } from '../support/server.ts'
+
+/** Takes a while, as the verification of a signature does, and knows one token. */
+function authentication(tried: string[]): Stage {
+  return {
+    name: 'authentication',
+    async enter(exchange) {
+      const token = String(exchange.req.headers.authorization)
+      tried.push(token)
+      await new Promise(resolve => setTimeout(resolve, 5))
+      if (token !== 'Bearer right')
+        return refuse(exchange, 'authentication', 'invalid_token', { status: 401 })
+      exchange.user = { key: 'user:a' } as Identity
+      return true
+    }
+  }
+}
+
+test('a hundred guesses at once: no more are tried than the limit, and the rest is told when', async t => {
+  const tried: string[] = []
+  const limit = failedAttemptLimit({ maxRequests: 5, windowSeconds: 60 })
+  const stages = pipeline(limit, stageMiddleware(authentication(tried)), limit.passed)
+  const url = `http://127.0.0.1:${await listen(t, createServer(stages.wrap((_req, res) => res.end('ok'))))}`
+  const guess = async (i: number) => {
+    const response = await fetch(url, { headers: { authorization: `Bearer wrong-${i}` } })
+    return [response.status, response.headers.get('retry-after')]
+  }
+  const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => guess(i)))
+  assert.equal(tried.length, 5)
+  assert.equal(answers.filter(([status]) => status === 401).length, 5)
+  assert.ok(answers.every(([status, after]) => status === 401 || (status === 429 && Number(after) >= 59)))
+  assert.deepEqual(limit.stage.stats, { failed: 5, refused: 95 })
+  const right = await fetch(url, { headers: { authorization: 'Bearer right' } })
+  assert.equal(right.status, 429, 'the address is shut out, whatever it brings')
+})
+
+test('who is right is never limited, one after the other or while a response goes on', async t => {
+  let now = 0
+  const tried: string[] = []
+  const open: ServerResponse[] = []
+  const limit = failedAttemptLimit({ maxRequests: 2, windowSeconds: 60, clock: () => now })
+  for (const stages of [
+    pipeline(limit, stageMiddleware(authentication(tried)), limit.passed),
+    pipeline(limit, stageMiddleware(authentication(tried)))
+  ]) {
+    const handler = stages.wrap((_req, res) => {
+      res.writeHead(200).write('on and on')
+      open.push(res)
+    })
+    const url = `http://127.0.0.1:${await listen(t, createServer(handler))}`
+    for (let i = 0; i < 6; i++) {
+      assert.equal((await fetch(url, { headers: { authorization: 'Bearer right' } })).status, 200)
+    }
+    assert.equal((await fetch(url, { headers: { authorization: 'Bearer wrong' } })).status, 401)
+    now += 60_000
+  }
+  for (const res of open) res.end()
+  assert.equal(limit.stage.stats.refused, 0)
+})
+
+test('without authentication in between, the status decides: a login', async t => {
+  let status = 200
+  const limit = failedAttemptLimit({
+    maxRequests: 2,
+    windowSeconds: 60,
+    identifier: req => `login:${req.headers['u']}`
+  })
+  const url = `http://127.0.0.1:${await listen(t, createServer(limit.wrap((_req, res) => res.writeHead(status).end())))}`
+  const as = async (u: string) => (await fetch(url, { headers: { u } })).status
+  for (let i = 0; i < 4; i++) assert.equal(await as('a'), 200)
+  status = 404
+  for (let i = 0; i < 4; i++) assert.equal(await as('a'), 404)
+  status = 401
+  assert.deepEqual([await as('a'), await as('a'), await as('a'), await as('b')], [401, 401, 429, 401])
+})
+
+test('who hangs up before the answer has had the attempt all the same', async t => {
+  let reached = 0
+  const limit = failedAttemptLimit({ maxRequests: 3, windowSeconds: 60 })
+  const port = await listen(
+    t,
+    createServer(
+      limit.wrap(() => {
+        reached++
+      })
+    )
+  )
+  for (let i = 0; i < 6; i++) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    const before = reached + limit.stage.stats.refused
+    while (reached + limit.stage.stats.refused === before) await new Promise(resolve => setImmediate(resolve))
+    socket.destroy()
+    await once(socket, 'close')
+  }
+  assert.equal(reached, 3)
+  assert.equal(limit.stage.stats.refused, 3)
+})
+
+test('options are checked', () => {
+  for (const [options, message] of [
+    [{ maxRequests: 0, windowSeconds: 1 }, /maxRequests must be a positive integer, got 0/],
+    [
+      { maxRequests: 1, windowSeconds: 1, identifier: 1 },
+      /failedAttemptLimit: identifier must be a function, got 1/
+    ]
+  ] as [FailedAttemptLimitOptions, RegExp][]) {
+    assert.throws(() => failedAttemptLimit(options), { name: 'TypeError', message })
+  }
+})
