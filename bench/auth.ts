@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { createVerifier } from 'fast-jwt'
 import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
-import { Refusal } from '../lib/auth/refusal.ts'
-import { TokenVerifier } from '../lib/auth/token-verifier.ts'
+import { Refusal } from '../lib/auth/token/refusal.ts'
+import { TokenVerifier } from '../lib/auth/token/token-verifier.ts'
 import type { Contender, Row, Suite } from './suite.ts'
 
 const issuer = 'https://login.example.com/'

@@ -8,7 +8,7 @@ import {
   initWebAssembly
 } from 'hdr-histogram-js'
 import { Histogram as PromHistogram } from 'prom-client'
-import { Histogram } from '../lib/metrics/histogram.ts'
+import { Histogram } from '../lib/metrics/histogram/histogram.ts'
 import type { Contender, Row, Suite } from './suite.ts'
 
 const highest = 3.6e9

@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { Histogram as PromHistogram, Registry } from 'prom-client'
 import { type Exchange, openExchange } from '../lib/http/exchange.ts'
-import { expose, exposeInSlices } from '../lib/metrics/exposition.ts'
+import { expose, exposeInSlices } from '../lib/metrics/exposition/exposition.ts'
+import { PrometheusText } from '../lib/metrics/exposition/prometheus.ts'
 import { metrics } from '../lib/metrics/http-metrics.ts'
 import { MetricRegistry } from '../lib/metrics/metric-registry.ts'
-import { PrometheusText } from '../lib/metrics/prometheus.ts'
 import type { Contender, Row, Suite } from './suite.ts'
 
 const labelSets = 2_000

@@ -1,12 +1,12 @@
 /** What the gate's parts say of themselves, as metrics: the one place that knows both sides. */
 import type { AuditLogger, AuditStats } from './audit/audit-logger.ts'
 import type { AuthenticateOptions } from './auth/authenticate.ts'
-import type { TokenVerifier, TokenVerifierStats } from './auth/token-verifier.ts'
+import type { TokenVerifier, TokenVerifierStats } from './auth/token/token-verifier.ts'
 import type { Reporter } from './http/reporter.ts'
+import type { MetricsEndpointOptions } from './metrics/exposition/metrics-endpoint.ts'
 import type { MetricsOptions } from './metrics/http-metrics.ts'
 import type { MetricRegistry, StatMetric, StatSample } from './metrics/metric-registry.ts'
 import type { MetricsCollector } from './metrics/metrics-collector.ts'
-import type { MetricsEndpointOptions } from './metrics/metrics-endpoint.ts'
 import type { RateLimitMiddleware, RateLimitStats } from './rate-limit/rate-limit.ts'
 import type { UsageRecorder, UsageRecorderStats } from './usage/usage-recorder.ts'
 

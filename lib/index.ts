@@ -13,7 +13,6 @@ export {
   type AuditSink,
   type AuditStats
 } from './audit/audit-logger.ts'
-export { type ApiKeyOptions, type ApiKeyRecord, ApiKeys, apiKeyHash } from './auth/api-keys.ts'
 export {
   type Authenticate,
   type AuthenticateOptions,
@@ -21,29 +20,13 @@ export {
   authenticate,
   type ValidationListener
 } from './auth/authenticate.ts'
-export { type RequireHumanOptions, requireHuman, requireM2M, requireUser } from './auth/caller-guards.ts'
-export type { CertificateBindingOptions } from './auth/certificate-binding.ts'
-export type { DpopOptions } from './auth/dpop-proofs.ts'
-export type { CallerRule } from './auth/identity.ts'
-export { Introspection, type IntrospectionOptions } from './auth/introspection.ts'
-export type { IssuerPreset } from './auth/issuer-preset.ts'
-export { JwksCache, type JwksCacheOptions, type JwksCacheStats } from './auth/jwks-cache.ts'
+export type { CallerRule } from './auth/caller/identity.ts'
 export {
   type CallerExplanation,
   type CallerKind,
   M2MTokenDetector,
   type TokenMetadata
-} from './auth/m2m-token-detector.ts'
-export {
-  hasGroups,
-  hasPermissions,
-  hasRoles,
-  type MembershipGuard,
-  type MembershipQuestion,
-  requireGroups,
-  requirePermissions,
-  requireRoles
-} from './auth/membership-guards.ts'
+} from './auth/caller/m2m-token-detector.ts'
 export {
   auth0Permissions,
   claimMemberships,
@@ -54,24 +37,54 @@ export {
   MembershipError,
   type MembershipOptions,
   type MembershipProvider
-} from './auth/memberships.ts'
+} from './auth/caller/memberships.ts'
+export { User } from './auth/caller/user.ts'
 export {
-  MemoryRevocationList,
-  type MemoryRevocationListOptions,
-  RevocationListFullError,
-  type RevocationListStats
-} from './auth/memory-revocation-list.ts'
+  type RequireHumanOptions,
+  requireHuman,
+  requireM2M,
+  requireUser
+} from './auth/guards/caller-guards.ts'
+export {
+  hasGroups,
+  hasPermissions,
+  hasRoles,
+  type MembershipGuard,
+  type MembershipQuestion,
+  requireGroups,
+  requirePermissions,
+  requireRoles
+} from './auth/guards/membership-guards.ts'
+export { hasScopes, requireScopes } from './auth/guards/scope-guards.ts'
+export { JwksCache, type JwksCacheOptions, type JwksCacheStats } from './auth/keys/jwks-cache.ts'
+export { type ApiKeyOptions, type ApiKeyRecord, ApiKeys, apiKeyHash } from './auth/opaque/api-keys.ts'
+export { Introspection, type IntrospectionOptions } from './auth/opaque/introspection.ts'
 export {
   type ProtectedResourceMetadata,
   type ProtectedResourceMetadataOptions,
   protectedResourceMetadata
 } from './auth/protected-resource-metadata.ts'
-export { TokenError } from './auth/refusal.ts'
-export { type RevocationList, type RevocationState, signingInputDigest } from './auth/revocation-list.ts'
-export { hasScopes, requireScopes } from './auth/scope-guards.ts'
-export { TokenVerifier, type TokenVerifierOptions, type TokenVerifierStats } from './auth/token-verifier.ts'
-export { User } from './auth/user.ts'
-export type { Claims, TokenHeader, VerifiedToken } from './auth/verified-token.ts'
+export {
+  MemoryRevocationList,
+  type MemoryRevocationListOptions,
+  RevocationListFullError,
+  type RevocationListStats
+} from './auth/revocation/memory-revocation-list.ts'
+export {
+  type RevocationList,
+  type RevocationState,
+  signingInputDigest
+} from './auth/revocation/revocation-list.ts'
+export type { CertificateBindingOptions } from './auth/sender/certificate-binding.ts'
+export type { DpopOptions } from './auth/sender/dpop-proofs.ts'
+export type { IssuerPreset } from './auth/token/issuer-preset.ts'
+export { TokenError } from './auth/token/refusal.ts'
+export {
+  TokenVerifier,
+  type TokenVerifierOptions,
+  type TokenVerifierStats
+} from './auth/token/token-verifier.ts'
+export type { Claims, TokenHeader, VerifiedToken } from './auth/token/verified-token.ts'
 export { type Gate, type GateAuditOptions, type GateOptions, ostiary } from './gate.ts'
 export type { GateMetricsOptions } from './gate-metrics.ts'
 export { currentExchange } from './http/async-context.ts'
@@ -99,21 +112,31 @@ export {
 } from './http/pipeline.ts'
 export { type Problem, refuse } from './http/problem.ts'
 export { type Report, Reporter, type ReporterOptions } from './http/reporter.ts'
-export { type ClusterMetrics, type ClusterMetricsOptions, clusterMetrics } from './metrics/cluster-metrics.ts'
+export {
+  type ClusterMetrics,
+  type ClusterMetricsOptions,
+  clusterMetrics
+} from './metrics/cluster/cluster-metrics.ts'
 export {
   reportMetrics,
   type WorkerMetrics,
   type WorkerMetricsOptions
-} from './metrics/cluster-worker-metrics.ts'
-export type { DurationSummary } from './metrics/duration-record.ts'
-export { Histogram, type HistogramOptions, type HistogramSnapshot } from './metrics/histogram.ts'
-export { HistogramError, type HistogramErrorCode } from './metrics/histogram-error.ts'
-export { type HistogramLogRange, HistogramLogReader } from './metrics/histogram-log-reader.ts'
+} from './metrics/cluster/cluster-worker-metrics.ts'
+export {
+  type AllowScrape,
+  type MetricsEndpointOptions,
+  metricsEndpoint
+} from './metrics/exposition/metrics-endpoint.ts'
+export { bridgeToPromClient, type PromClientRegistry } from './metrics/exposition/prom-client-bridge.ts'
+export { Histogram, type HistogramOptions, type HistogramSnapshot } from './metrics/histogram/histogram.ts'
+export { HistogramError, type HistogramErrorCode } from './metrics/histogram/histogram-error.ts'
+export { type HistogramLogRange, HistogramLogReader } from './metrics/histogram/histogram-log-reader.ts'
 export {
   type HistogramInterval,
   HistogramLogWriter,
   type HistogramLogWriterOptions
-} from './metrics/histogram-log-writer.ts'
+} from './metrics/histogram/histogram-log-writer.ts'
+export { type PercentileOutputOptions, percentileOutput } from './metrics/histogram/percentile-output.ts'
 export {
   type HttpMetrics,
   type MetricsOptions,
@@ -132,12 +155,10 @@ export {
   type MetricsCollectorOptions,
   type ValidationMetrics
 } from './metrics/metrics-collector.ts'
-export { type AllowScrape, type MetricsEndpointOptions, metricsEndpoint } from './metrics/metrics-endpoint.ts'
-export { type PercentileOutputOptions, percentileOutput } from './metrics/percentile-output.ts'
 export { ProcessMetrics, type ProcessMetricsOptions } from './metrics/process-metrics.ts'
-export { bridgeToPromClient, type PromClientRegistry } from './metrics/prom-client-bridge.ts'
-export type { RequestSummary, StatusClass } from './metrics/request-record.ts'
-export type { MetricsWindow } from './metrics/windows.ts'
+export type { DurationSummary } from './metrics/series/duration-record.ts'
+export type { RequestSummary, StatusClass } from './metrics/series/request-record.ts'
+export type { MetricsWindow } from './metrics/series/windows.ts'
 export {
   type ConcurrencyLimitMiddleware,
   type ConcurrencyLimitOptions,

@@ -3,7 +3,7 @@ export {
   RedisRevocationList,
   type RedisRevocationListOptions,
   type RedisRevocationListStats
-} from './auth/redis/redis-revocation-list.ts'
+} from './auth/revocation/redis/redis-revocation-list.ts'
 export { LimiterUnavailableError } from './rate-limit/rate-limit-decision.ts'
 export type { RedisRateLimitDecision } from './rate-limit/redis/redis-decision.ts'
 export {

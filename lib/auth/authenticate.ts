@@ -2,7 +2,12 @@
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
-import { type AuthContext, challengeOf, passAnonymous } from './auth-context.ts'
+import { type MembershipOptions, Memberships } from './caller/memberships.ts'
+import { User } from './caller/user.ts'
+import { systemClock } from './clock.ts'
+import { type AuthContext, challengeOf, passAnonymous } from './guards/auth-context.ts'
+import { checkEndpoint } from './keys/endpoint.ts'
+import { SenderCheck, type SenderCheckOptions } from './sender/sender-check.ts'
 import {
   authorizationOf,
   bearerToken,
@@ -10,16 +15,11 @@ import {
   hasQueryToken,
   judgeSyntax,
   twoMethods
-} from './bearer-token.ts'
-import { systemClock } from './clock.ts'
-import { checkEndpoint } from './endpoint.ts'
-import { type MembershipOptions, Memberships } from './memberships.ts'
-import { Refusal } from './refusal.ts'
-import { SenderCheck, type SenderCheckOptions } from './sender-check.ts'
-import { TokenVerifier, type TokenVerifierOptions, type Verdict } from './token-verifier.ts'
-import { User } from './user.ts'
-import type { VerifiedToken } from './verified-token.ts'
-import type { CachedToken } from './verified-token-cache.ts'
+} from './token/bearer-token.ts'
+import { Refusal } from './token/refusal.ts'
+import { TokenVerifier, type TokenVerifierOptions, type Verdict } from './token/token-verifier.ts'
+import type { VerifiedToken } from './token/verified-token.ts'
+import type { CachedToken } from './token/verified-token-cache.ts'
 
 /** What became of a token that a request carried. `reason` is undefined when it was good. */
 export type ValidationListener = (reason: string | undefined, durationMs: number, exchange: Exchange) => void

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Exchange, exchangeOf } from '../http/exchange.ts'
 import { type Next, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { answerProblem } from '../http/problem.ts'
-import { checkEndpoint } from './endpoint.ts'
+import { checkEndpoint } from './keys/endpoint.ts'
 
 export interface ProtectedResourceMetadataOptions {
   /** The resource identifier: the URL by which clients know this server. Tokens should have it as their audience (RFC 8707). */

@@ -1,6 +1,7 @@
 /** The metrics of one process: what is exposed, under names that no two parts share. */
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
-import { expose } from './exposition.ts'
+import { expose } from './exposition/exposition.ts'
+import { PrometheusText, type PrometheusTextOptions } from './exposition/prometheus.ts'
 import {
   familyName,
   LabelSet,
@@ -9,7 +10,6 @@ import {
   type ScalarMetric,
   type ScalarPoint
 } from './metric.ts'
-import { PrometheusText, type PrometheusTextOptions } from './prometheus.ts'
 
 /** How a number, or several under label values, is taken out of what a part says of itself. */
 export interface StatMetric<Stats> {

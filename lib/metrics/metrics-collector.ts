@@ -1,10 +1,11 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
-import { DurationBuckets } from './duration-buckets.ts'
-import { DurationRecord } from './duration-record.ts'
+
 import { LabelSet, type Metric, type MetricSource, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
-import { ObservedHistogram } from './observed-histogram.ts'
-import { type MetricsWindow, type WindowRecord, Windows } from './windows.ts'
+import { DurationBuckets } from './series/duration-buckets.ts'
+import { DurationRecord } from './series/duration-record.ts'
+import { ObservedHistogram } from './series/observed-histogram.ts'
+import { type MetricsWindow, type WindowRecord, Windows } from './series/windows.ts'
 
 export interface ValidationMetrics {
   uptimeSeconds: number

@@ -1,10 +1,10 @@
 /** The state of the process, so that a slow request can be told from a slow process. */
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, getHeapStatistics } from 'node:v8'
-import { DurationBuckets } from './duration-buckets.ts'
-import { EventLoopWindow } from './event-loop-window.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
-import { ObservedHistogram } from './observed-histogram.ts'
+import { DurationBuckets } from './series/duration-buckets.ts'
+import { EventLoopWindow } from './series/event-loop-window.ts'
+import { ObservedHistogram } from './series/observed-histogram.ts'
 
 export interface ProcessMetricsOptions {
   /** ms between two samples of the event loop's delay; what is shorter is not seen. Default 10. */

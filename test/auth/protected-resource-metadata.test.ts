@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import test from 'node:test'
-import { requireUser } from '../../lib/auth/caller-guards.ts'
+import { requireUser } from '../../lib/auth/guards/caller-guards.ts'
 import {
   type ProtectedResourceMetadataOptions,
   protectedResourceMetadata

@@ -1,11 +1,11 @@
 /** Puts a user into the exchange as `authenticate` does, from claims alone: for tests of what stands behind it. */
 
-import { type AuthContext, passAnonymous } from '../../lib/auth/auth-context.ts'
-import { type IdentityOptions, identityOf } from '../../lib/auth/identity.ts'
-import { type MembershipOptions, Memberships } from '../../lib/auth/memberships.ts'
-import { signingInputDigest } from '../../lib/auth/revocation-list.ts'
-import { User } from '../../lib/auth/user.ts'
-import type { Claims, VerifiedToken } from '../../lib/auth/verified-token.ts'
+import { type IdentityOptions, identityOf } from '../../lib/auth/caller/identity.ts'
+import { type MembershipOptions, Memberships } from '../../lib/auth/caller/memberships.ts'
+import { User } from '../../lib/auth/caller/user.ts'
+import { type AuthContext, passAnonymous } from '../../lib/auth/guards/auth-context.ts'
+import { signingInputDigest } from '../../lib/auth/revocation/revocation-list.ts'
+import type { Claims, VerifiedToken } from '../../lib/auth/token/verified-token.ts'
 import type { Exchange } from '../../lib/http/exchange.ts'
 import { type StageMiddleware, stageMiddleware } from '../../lib/http/pipeline.ts'
 

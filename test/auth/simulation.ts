@@ -1,7 +1,7 @@
 /** A clock, its timers and an identity provider that only move when a test says so. */
 import type { Clock } from '../../lib/auth/clock.ts'
-import type { Fetch } from '../../lib/auth/endpoint.ts'
-import type { JwksCache } from '../../lib/auth/jwks-cache.ts'
+import type { Fetch } from '../../lib/auth/keys/endpoint.ts'
+import type { JwksCache } from '../../lib/auth/keys/jwks-cache.ts'
 
 interface Event {
   at: number

@@ -1,0 +1,174 @@
+/** Answers scrapers: Prometheus text, OpenMetrics, protobuf or JSON, to whom it is meant for. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Exchange, exchangeOf } from '../../http/exchange.ts'
+import { composed, type Middleware, type Stage, type StageMiddleware } from '../../http/pipeline.ts'
+import { answerProblem, refuse } from '../../http/problem.ts'
+import { MetricRegistry } from '../metric-registry.ts'
+import { acceptedFormat, type MetricsFormat } from './accept.ts'
+import { exposeInSlices, type MetricEncoder } from './exposition.ts'
+import { MetricsJson } from './metrics-json.ts'
+import { PrometheusText } from './prometheus.ts'
+import { PrometheusProtobuf } from './prometheus-protobuf.ts'
+
+/** True to let a scrape through. */
+export type AllowScrape = (req: IncomingMessage, exchange: Exchange) => boolean | Promise<boolean>
+
+/** A registry that has something to fetch before it is read, as that of a cluster's primary. */
+export interface RefreshedRegistry {
+  refresh?(): Promise<unknown>
+}
+
+export interface MetricsEndpointOptions {
+  /** What is exposed. When it has a `refresh`, as `clusterMetrics()` has, every answer waits for that. */
+  registry: MetricRegistry & RefreshedRegistry
+  /**
+   * Who may read: `false` for anyone, on purpose; middleware (`authenticate(…)`, `requireScopes(…)`, anything in the
+   * Connect shape), which answers those it refuses; or `{ allow }`, a function that says so of a request.
+   * Default: any caller that an earlier stage has authenticated; anonymous ones get 401.
+   */
+  auth?: false | Middleware | readonly Middleware[] | { allow: AllowScrape }
+  /** Offers the protobuf format, which carries native histograms, to scrapers that prefer it. Default false. */
+  protobuf?: boolean
+  /** Adds `_created` samples to OpenMetrics. Default false: Prometheus stores them as series of their own. */
+  created?: boolean
+}
+
+/**
+ * A request listener for GET and HEAD, in the format that `Accept` asks for: Prometheus text unless it names OpenMetrics,
+ * JSON (`application/json`) or protobuf. The work is cut into slices of some 1 ms; scrapes of one format that come while
+ * one is being answered get the same answer.
+ *
+ * @example
+ * const scrape = metricsEndpoint({ registry, auth: [authenticate(options), requireScopes('metrics:read')] })
+ * createServer((req, res) => (req.url === '/metrics' ? scrape(req, res) : app(req, res)))
+ *
+ * @throws TypeError when an option is not what it must be
+ */
+export function metricsEndpoint(
+  options: MetricsEndpointOptions
+): (req: IncomingMessage, res: ServerResponse) => void {
+  const { registry, auth, protobuf = false, created = false } = options ?? {}
+  if (!(registry instanceof MetricRegistry)) {
+    throw new TypeError(`metricsEndpoint: registry must be a MetricRegistry, got ${String(registry)}`)
+  }
+  for (const [name, value] of Object.entries({ protobuf, created })) {
+    if (typeof value !== 'boolean') {
+      throw new TypeError(`metricsEndpoint: ${name} must be true or false, got ${String(value)}`)
+    }
+  }
+  const answers = new Answers(registry, created)
+  return composed(guards(auth)).wrap((req, res) => answer(req, res, answers, protobuf))
+}
+
+function guards(auth: MetricsEndpointOptions['auth']): (Stage | Middleware)[] {
+  if (auth === false) return []
+  if (auth === undefined) return [new ScrapeGuard((_req, exchange) => exchange.user !== undefined)]
+  const { allow } = (auth ?? {}) as { allow?: unknown }
+  if (typeof allow === 'function') return [new ScrapeGuard(allow as AllowScrape)]
+  const steps: unknown[] = Array.isArray(auth) ? auth : [auth]
+  // An empty list would open the endpoint by accident.
+  if (steps.length === 0 || !steps.every(step => typeof step === 'function')) {
+    throw new TypeError(
+      `metricsEndpoint: auth must be false, middleware, a list of it or { allow }, got ${shown(auth)}`
+    )
+  }
+  return (steps as Middleware[]).map(step => (step as Partial<StageMiddleware>).stage ?? step)
+}
+
+/** What was given instead, without its content: it may be a secret. */
+function shown(auth: unknown): string {
+  if (Array.isArray(auth)) return auth.length === 0 ? '[]' : 'a list of something else'
+  if (typeof auth === 'string') return 'a string'
+  return typeof auth === 'object' && auth !== null ? 'an object without it' : String(auth)
+}
+
+class ScrapeGuard implements Stage {
+  readonly name = 'metrics_endpoint'
+  readonly #allow: AllowScrape
+
+  constructor(allow: AllowScrape) {
+    this.#allow = allow
+  }
+
+  enter(exchange: Exchange): boolean | Promise<boolean> {
+    const allowed = this.#allow(exchange.req, exchange)
+    return typeof allowed === 'boolean' ? this.#decide(exchange, allowed) : this.#wait(exchange, allowed)
+  }
+
+  async #wait(exchange: Exchange, allowed: Promise<boolean>): Promise<boolean> {
+    return this.#decide(exchange, await allowed)
+  }
+
+  #decide(exchange: Exchange, allowed: boolean): boolean {
+    // Anything but true is a no: what lets strangers read must not hang on a truthy mistake.
+    if (allowed === true) return true
+    return exchange.user === undefined
+      ? refuse(exchange, this.name, 'anonymous_scrape', {
+          status: 401,
+          headers: { 'WWW-Authenticate': 'Bearer' }
+        })
+      : refuse(exchange, this.name, 'scrape_not_allowed', { status: 403 })
+  }
+}
+
+async function answer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  answers: Answers,
+  protobuf: boolean
+): Promise<void> {
+  if (req.method !== 'GET' && req.method !== 'HEAD') {
+    answerProblem(exchangeOf(req), { status: 405, headers: { Allow: 'GET, HEAD' } })
+    return
+  }
+  const { contentType, body } = await answers.get(acceptedFormat(req.headers.accept, protobuf))
+  if (exchangeOf(req).outcome !== 'pending') return
+  res.writeHead(200, {
+    'Content-Type': contentType,
+    'Content-Length': body.length,
+    'Cache-Control': 'no-store',
+    Vary: 'Accept'
+  })
+  res.end(body)
+}
+
+interface Answer {
+  contentType: string
+  body: Buffer
+}
+
+class Answers {
+  readonly #registry: MetricRegistry & RefreshedRegistry
+  readonly #created: boolean
+  readonly #pending = new Map<MetricsFormat, Promise<Answer>>()
+  /** Bytes of the last answer and some more: the next is about as long. */
+  readonly #capacities = new Map<MetricsFormat, number>()
+
+  constructor(registry: MetricRegistry & RefreshedRegistry, created: boolean) {
+    this.#registry = registry
+    this.#created = created
+  }
+
+  get(format: MetricsFormat): Promise<Answer> {
+    let pending = this.#pending.get(format)
+    if (pending === undefined) {
+      pending = this.#make(format).finally(() => this.#pending.delete(format))
+      this.#pending.set(format, pending)
+    }
+    return pending
+  }
+
+  async #make(format: MetricsFormat): Promise<Answer> {
+    await this.#registry.refresh?.()
+    const encoder = this.#encoder(format, this.#capacities.get(format))
+    const body = await exposeInSlices(this.#registry, encoder)
+    this.#capacities.set(format, body.length + 4_096)
+    return { contentType: encoder.contentType, body }
+  }
+
+  #encoder(format: MetricsFormat, capacity = 16_384): MetricEncoder {
+    if (format === 'protobuf') return new PrometheusProtobuf(capacity)
+    if (format === 'json') return new MetricsJson(capacity)
+    return new PrometheusText({ openMetrics: format === 'openmetrics', created: this.#created, capacity })
+  }
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { TokenEntry, TokenMap } from '../../../lib/auth/token/token-map.ts'
+
+/** Long beginnings, and few endings: many of them share the key. */
+const text = fc
+  .tuple(fc.nat(5), fc.nat(3))
+  .map(([start, end]) => `${start}${'x'.repeat(30)}${end}-the-very-end`)
+const command = fc.oneof(
+  fc.record({ do: fc.constant('add' as const), text, bytes: fc.integer({ min: 1, max: 60 }) }),
+  fc.record({ do: fc.constant('find' as const), text }),
+  fc.record({ do: fc.constant('delete' as const), text })
+)
+
+for (const hashTokens of [false, true]) {
+  test(`whatever happens to it, the map keeps its bounds and takes no token for another (${hashTokens ? 'digests' : 'tokens'})`, () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 80 }), commands => {
+        const map = new TokenMap<TokenEntry>({ maxEntries: 5, maxBytes: 120, hashTokens })
+        const added = new Map<string, TokenEntry>()
+        for (const step of commands) {
+          const found = map.find(step.text)
+          if (found !== undefined) assert.equal(found, added.get(step.text))
+          if (step.do === 'add') {
+            const entry = new TokenEntry(map, step.text, step.bytes)
+            map.add(entry)
+            added.set(step.text, entry)
+            assert.equal(map.find(step.text), entry)
+          } else if (step.do === 'delete' && found !== undefined) {
+            map.delete(found)
+            map.delete(found)
+            assert.equal(map.find(step.text), undefined)
+          } else if (found !== undefined) {
+            found.used = true
+          }
+          const alive = new Set([...added.values()].filter(entry => entry.alive))
+          assert.ok(map.size <= 5 && map.bytes <= 120)
+          assert.equal(
+            map.bytes,
+            [...alive].reduce((sum, entry) => sum + entry.bytes, 0)
+          )
+        }
+      }),
+      { numRuns: 300 }
+    )
+  })
+}
+
+test('what is used again and again outlives what came once', () => {
+  const map = new TokenMap<TokenEntry>({ maxEntries: 10, maxBytes: 1_000, hashTokens: false })
+  const add = (name: string) => map.add(new TokenEntry(map, name.padStart(20, '-'), 1))
+  add('often')
+  for (let i = 0; i < 1_000; i++) {
+    const often = map.find('often'.padStart(20, '-'))
+    assert.ok(often !== undefined, `gone after ${i}`)
+    often.used = true
+    add(`once-${i}`)
+  }
+  assert.deepEqual([map.size, map.evictions], [10, 991])
+})

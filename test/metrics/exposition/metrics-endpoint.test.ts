@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import { type TestContext, test } from 'node:test'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { exchangeOf } from '../../../lib/http/exchange.ts'
+import { type Middleware, pipeline } from '../../../lib/http/pipeline.ts'
+import {
+  type MetricsEndpointOptions,
+  metricsEndpoint
+} from '../../../lib/metrics/exposition/metrics-endpoint.ts'
+import { MetricRegistry } from '../../../lib/metrics/metric-registry.ts'
+import { listen } from '../../support/server.ts'
+import { sampleOf } from '../samples.ts'
+
+type Auth = Pick<MetricsEndpointOptions, 'auth'>
+
+function registryWith(read: () => number = () => 5): MetricRegistry {
+  const registry = new MetricRegistry()
+  registry.source(read, [{ name: 'answer', type: 'gauge', help: 'The answer.', value: value => value }])
+  return registry
+}
+
+async function serve(t: TestContext, options: Partial<MetricsEndpointOptions>, ...before: Middleware[]) {
+  const endpoint = metricsEndpoint({ registry: registryWith(), ...options })
+  const port = await listen(
+    t,
+    createServer(before.length === 0 ? endpoint : pipeline(...before).wrap(endpoint))
+  )
+  return (headers: Record<string, string> = {}, method = 'GET') =>
+    fetch(`http://127.0.0.1:${port}/metrics`, { headers, method })
+}
+
+const signedIn: Middleware = (req, _res, next) => {
+  exchangeOf(req).user = {
+    id: 'x',
+    key: 'user:x',
+    name: null,
+    email: null,
+    kind: 'machine',
+    isM2M: true,
+    clientId: 'x',
+    scopes: []
+  }
+  next()
+}
+
+test('opened on purpose, it answers anyone in the format that is asked for', async t => {
+  const scrape = await serve(t, { auth: false, protobuf: true })
+  const table = [
+    ['*/*', 'text/plain; version=0.0.4; charset=utf-8'],
+    ['application/json', 'application/json'],
+    ['application/openmetrics-text', 'application/openmetrics-text; version=1.0.0; charset=utf-8'],
+    [
+      'application/vnd.google.protobuf',
+      'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited'
+    ]
+  ]
+  for (const [accept, contentType] of table) {
+    const res = await scrape({ accept })
+    assert.equal(res.status, 200)
+    assert.equal(res.headers.get('content-type'), contentType)
+    assert.equal(res.headers.get('vary'), 'Accept')
+    assert.equal(res.headers.get('cache-control'), 'no-store')
+    assert.equal(Number(res.headers.get('content-length')), (await res.arrayBuffer()).byteLength)
+  }
+  assert.equal(sampleOf(await (await scrape()).text(), 'answer'), 5)
+})
+
+test('protobuf and _created are only for those who turned them on', async t => {
+  const scrape = await serve(t, { auth: false })
+  const res = await scrape({ accept: 'application/vnd.google.protobuf' })
+  assert.match(res.headers.get('content-type')!, /^text\/plain/)
+})
+
+test('by default, an authenticated caller may read and an anonymous one may not', async t => {
+  const closed = await serve(t, {})
+  const res = await closed()
+  assert.equal(res.status, 401)
+  assert.equal(res.headers.get('www-authenticate'), 'Bearer')
+  assert.ok(!(await res.text()).includes('answer'))
+  const open = await serve(t, {}, signedIn)
+  assert.equal((await open()).status, 200)
+})
+
+test('a predicate decides, and only true is a yes', async t => {
+  const table: [Auth['auth'], Middleware[], number][] = [
+    [{ allow: () => true }, [], 200],
+    [{ allow: async req => req.headers['x-key'] === 'k' }, [], 200],
+    [{ allow: () => false }, [], 401],
+    [{ allow: async () => false }, [], 401],
+    [{ allow: () => false }, [signedIn], 403],
+    [{ allow: (_req, exchange) => exchange.user?.isM2M === true }, [signedIn], 200],
+    [{ allow: (() => 'yes') as never }, [], 401],
+    [{ allow: (() => undefined) as never }, [], 401],
+    [
+      {
+        allow: () => {
+          throw new Error('broken')
+        }
+      },
+      [],
+      500
+    ],
+    [
+      {
+        allow: async () => {
+          throw new Error('broken')
+        }
+      },
+      [],
+      500
+    ]
+  ]
+  t.mock.method(process, 'emitWarning', () => {})
+  for (const [i, [auth, before, status]] of table.entries()) {
+    const scrape = await serve(t, { auth: auth! }, ...before)
+    assert.equal((await scrape({ 'x-key': 'k' })).status, status, `row ${i}`)
+  }
+})
+
+test('middleware refuses by itself, and all of a list must pass', async t => {
+  const basic: Middleware = (req, res, next) => {
+    if (req.headers.authorization === 'Basic c2NyYXBlOnI=') next()
+    else res.writeHead(401, { 'WWW-Authenticate': 'Basic realm="metrics"' }).end()
+  }
+  for (const auth of [basic, [basic], [signedIn, basic]]) {
+    const scrape = await serve(t, { auth })
+    assert.equal((await scrape()).status, 401)
+    assert.equal((await scrape({ authorization: 'Basic c2NyYXBlOnI=' })).status, 200)
+  }
+})
+
+test('only GET and HEAD, and HEAD has no body', async t => {
+  const scrape = await serve(t, { auth: false })
+  const refused = await scrape({}, 'POST')
+  assert.equal(refused.status, 405)
+  assert.equal(refused.headers.get('allow'), 'GET, HEAD')
+  const head = await scrape({}, 'HEAD')
+  assert.equal(head.status, 200)
+  assert.ok(Number(head.headers.get('content-length')) > 100)
+  assert.equal(await head.text(), '')
+})
+
+test('scrapes that come together share one reading, one that comes later has its own', async t => {
+  let reads = 0
+  const registry = new MetricRegistry()
+  const many = Array.from({ length: 1_000 }, (_, i) => [[String(i)], i] as const)
+  registry.source(
+    () => ++reads,
+    [
+      { name: 'reads', type: 'gauge', help: 'Reads.', value: value => value },
+      {
+        name: 'many',
+        type: 'gauge',
+        help: 'Many.',
+        labels: ['i'],
+        value: () => {
+          const until = performance.now() + 5
+          while (performance.now() < until);
+          return many
+        }
+      }
+    ]
+  )
+  const scrape = await serve(t, { registry, auth: false })
+  const together = await Promise.all(Array.from({ length: 20 }, () => scrape().then(res => res.text())))
+  assert.ok(new Set(together).size < 20)
+  const before = sampleOf(together[19], 'reads')!
+  assert.ok(sampleOf(await (await scrape()).text(), 'reads')! > before)
+})
+
+test('a registry that must ask others first is asked once for all who wait', async t => {
+  let arrived = 0
+  const counted: Middleware = (_req, _res, next) => {
+    arrived++
+    next()
+  }
+  class Distant extends MetricRegistry {
+    asked = 0
+    told = 0
+    async refresh(): Promise<void> {
+      this.asked++
+      while (arrived < 2) await wait(1)
+      this.told = this.asked
+    }
+  }
+  const registry = new Distant()
+  registry.source(
+    () => registry.told,
+    [{ name: 'told', type: 'gauge', help: 'Told.', value: value => value }]
+  )
+  const scrape = await serve(t, { registry, auth: false }, counted)
+  const answers = await Promise.all([scrape(), scrape()].map(async pending => (await pending).text()))
+  assert.deepEqual(
+    answers.map(text => sampleOf(text, 'told')),
+    [1, 1]
+  )
+  assert.equal(sampleOf(await (await scrape()).text(), 'told'), 2)
+
+  registry.refresh = async () => {
+    throw new Error('nobody there')
+  }
+  t.mock.method(process, 'emitWarning', () => {})
+  assert.equal((await scrape()).status, 500)
+})
+
+test('a long answer lets others have their turn', async t => {
+  const registry = new MetricRegistry({ maxSamples: 100_000 })
+  const many = Array.from({ length: 50_000 }, (_, i) => [[`value ${i}`], i] as const)
+  registry.source(
+    () => many,
+    [{ name: 'many', type: 'gauge', help: 'Many.', labels: ['i'], value: rows => rows }]
+  )
+  const scrape = await serve(t, { registry, auth: false })
+  let turns = 0
+  let done = false
+  const pending = scrape().then(async res => {
+    done = true
+    return res.text()
+  })
+  while (!done) {
+    await nextTurn()
+    turns++
+  }
+  assert.match(await pending, /^many\{i="value 49999"\} 49999$/m)
+  assert.ok(turns > 5, `${turns} turns`)
+})
+
+test('wrong options are named, with what was given', () => {
+  const registry = new MetricRegistry()
+  const table: [unknown, RegExp][] = [
+    [undefined, /metricsEndpoint: registry must be a MetricRegistry, got undefined/],
+    [{ registry: {} }, /registry/],
+    [{ registry, auth: true }, /metricsEndpoint: auth must be false, middleware, .* got true/],
+    [{ registry, auth: null }, /got null/],
+    [{ registry, auth: [] }, /got \[\]/],
+    [{ registry, auth: ['secret'] }, /auth must be .* got a list/],
+    [{ registry, auth: { allow: 'secret' } }, /auth must be .* got an object/],
+    [{ registry, auth: false, protobuf: 1 }, /protobuf must be true or false, got 1/],
+    [{ registry, auth: false, created: 'no' }, /created must be true or false, got no/]
+  ]
+  for (const [options, message] of table) {
+    assert.throws(() => metricsEndpoint(options as MetricsEndpointOptions), message)
+  }
+})
