@@ -20,6 +20,8 @@ export interface Identity {
   readonly isM2M: boolean
   readonly clientId: string | null
   readonly scopes: readonly string[]
+  /** Which claim showed the kind, for the audit log. */
+  readonly evidence?: string
 }
 
 /** The same caller as handlers see it. */
@@ -265,6 +267,11 @@ export class Exchange {
       this.#context.reporter.report('exchange_listener', error)
     }
   }
+}
+
+/** Whether this was thrown because `exchange.signal` fired: no fault of the handler's, and nobody is left to tell. */
+export function isClientGone(error: unknown): boolean {
+  return error === clientGone || (error as { cause?: unknown } | null | undefined)?.cause === clientGone
 }
 
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */

@@ -1,7 +1,14 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { runInContext } from './async-context.ts'
-import { type Caller, defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
+import {
+  type Caller,
+  defaultContext,
+  type Exchange,
+  type ExchangeContext,
+  isClientGone,
+  openExchange
+} from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
 import { guardedUpgrade, type UpgradeHandler } from './upgrade.ts'
@@ -218,6 +225,7 @@ function proceed(exchange: Exchange, next: Next | undefined, handler: RequestHan
 
 /** What was thrown goes to the stack's own error handling, or is answered: its status if it names one, else 500. */
 function fail(exchange: Exchange, error: unknown, next: Next | undefined): void {
+  if (next === undefined && isClientGone(error)) return
   exchange.error = error ?? new Error('a handler threw nothing')
   if (next !== undefined) {
     next(exchange.error)

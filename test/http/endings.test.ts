@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
-import { openExchange } from '../../lib/http/exchange.ts'
+import { type Exchange, openExchange } from '../../lib/http/exchange.ts'
 import { type Handler, type Sighting, start, Watch } from './wire.ts'
 
 const get = 'GET /a HTTP/1.1\r\nHost: x\r\n\r\n'
@@ -273,6 +273,36 @@ test('the head and the end have a time each', async () => {
     times.toSorted((a, b) => a - b)
   )
   assert.ok(times[1] < times[2], 'the head went out before the end')
+})
+
+test('a head that comes too late is not recorded', async () => {
+  const watch = new Watch()
+  let seen: Exchange | undefined
+  let answered: () => void = () => {}
+  const late = new Promise<void>(resolve => {
+    answered = resolve
+  })
+  const server = await start(
+    watch.over(
+      (req, res) => {
+        req.socket.on('close', () =>
+          setImmediate(() => {
+            res.writeHead(200).end('late')
+            setImmediate(answered)
+          })
+        )
+      },
+      exchange => {
+        seen = exchange
+      }
+    )
+  )
+  const socket = client(server.port)
+  socket.write(get)
+  setTimeout(() => socket.destroy(), 20)
+  await late
+  await server.stop()
+  assert.deepEqual([seen?.statusCode, seen?.headAt, seen?.outcome], [0, 0, 'aborted'])
 })
 
 test('an exchange that is opened after the end has ended', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { setImmediate as immediately } from 'node:timers/promises'
+import { setImmediate as immediately, setTimeout as sleep } from 'node:timers/promises'
 import { currentExchange } from '../../lib/http/async-context.ts'
 import { ClientAddress } from '../../lib/http/client-address.ts'
 import { type Exchange, exchangeOf } from '../../lib/http/exchange.ts'
@@ -183,6 +183,41 @@ test('a client that leaves while a stage decides is not served', async () => {
   await immediately()
   await server.stop()
   assert.equal(calls, 0)
+})
+
+describe('a handler that stops because its client left', () => {
+  const waits: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
+    'by the reason of the signal': signal =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    'by an error around it': signal => sleep(10_000, undefined, { signal }),
+    'before it began': async signal => {
+      await sleep(30)
+      signal.throwIfAborted()
+    }
+  }
+  for (const [name, wait] of Object.entries(waits)) {
+    test(`${name}, is at no fault`, async () => {
+      const reporter = quiet()
+      let stopped: () => void = () => {}
+      const over = new Promise<void>(resolve => {
+        stopped = resolve
+      })
+      const app = composed([], { reporter }).wrap(async (req, _res) => {
+        const { signal } = exchangeOf(req)
+        setTimeout(() => req.socket.destroy(), 5)
+        try {
+          await wait(signal)
+        } finally {
+          setImmediate(stopped)
+        }
+      })
+      const server = await start(app)
+      await bytesFor(server.port, once)
+      await over
+      await server.stop()
+      assert.equal(reporter.counts.size, 0)
+    })
+  }
 })
 
 test('the pipeline steps aside on skipped paths, mounted pipelines share the exchange', async () => {

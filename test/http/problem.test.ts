@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import {
   type ClientHttp2Stream,
@@ -218,6 +219,23 @@ describe('a body that is still arriving when its request is refused', () => {
     )
     assert.match(bytes, /^HTTP\/1\.1 401 /)
     assert.doesNotMatch(bytes, /100 Continue/)
+  })
+
+  test('and is short may still arrive: the answer does not wait for it, the connection stays', {
+    timeout: 10_000
+  }, async t => {
+    const ends: Exchange[] = []
+    const port = await listen(t, serverOf(refusing(ends)))
+    const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+    const answers: string[] = []
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc')
+    const [first] = await once(socket, 'data')
+    answers.push(first)
+    socket.write(`defghij${closing('GET')}`)
+    const [second] = await once(socket, 'data')
+    answers.push(second)
+    for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 401 [\s\S]*"no_token"}$/)
+    assert.equal(ends.length, 2)
   })
 
   test('to HEAD as well', { timeout: 10_000 }, async t => {
