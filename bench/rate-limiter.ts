@@ -12,6 +12,8 @@ const million = 1_000_000
 export const suite: Suite = {
   name: 'rate limiter',
   *rows({ quick }) {
+    // First, while nothing else takes memory that its figure could be mistaken for.
+    if (!quick) yield millionRow()
     const counts = quick ? [1, 1_000, 100_000] : [1, 1_000, 100_000, million]
     for (const keys of counts) yield allowedRow(keys, 100)
     for (const limit of [10, 1_000]) yield allowedRow(1_000, limit)
@@ -19,7 +21,6 @@ export const suite: Suite = {
     for (const keys of counts) yield refusedRow(keys, keys < million ? 100 : 10)
     for (const limit of [10, 1_000]) yield refusedRow(1_000, limit)
     yield ownClockRow()
-    if (!quick) yield millionRow()
     yield floodRow()
   }
 }
