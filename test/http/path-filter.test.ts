@@ -73,7 +73,10 @@ test('what it skips is read as itself by whoever parses it', () => {
       if (!filter.matches(path) || path.includes('?')) return
       const { pathname } = new URL(path, 'http://host')
       assert.ok(pathname.startsWith('/static/'), pathname)
-      assert.ok(!decodeURIComponent(pathname.replaceAll(/%(?![0-9a-f]{2})/gi, '%25')).includes('/../'))
+      const decoded = pathname.replaceAll(/%([0-9a-f]{2})/gi, (_, hex) =>
+        String.fromCharCode(Number.parseInt(hex, 16))
+      )
+      assert.ok(!decoded.includes('/../') && !decoded.endsWith('/..'), decoded)
     }),
     { numRuns: 2_000 }
   )
