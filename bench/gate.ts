@@ -1,17 +1,13 @@
 /** The whole gate end to end: CPU a request above a bare server, beside the stacks that teams use today. */
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
-import { exportJWK, exportPKCS8, exportSPKI, generateKeyPair, SignJWT } from 'jose'
-import type { Setting, Used } from './servers/serve.ts'
+import { Histogram } from '../lib/metrics/histogram.ts'
+import { BenchServer } from './harness/bench-server.ts'
+import { identityProvider } from './harness/identity-provider.ts'
+import type { Setting } from './servers/serve.ts'
 import type { EndToEndResult, Suite } from './suite.ts'
-
-const issuer = 'http://127.0.0.1/issuer/'
-const audience = 'orders-api'
 
 const servers: { name: string; file: string; stages?: string[] }[] = [
   { name: 'bare', file: 'bare' },
@@ -56,38 +52,6 @@ export const suite: Suite = {
   }
 }
 
-async function identityProvider(
-  folder: string
-): Promise<{ setting: Setting; sign: (i: number) => Promise<string> }> {
-  const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true })
-  const jwk = { ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256', use: 'sig' }
-  const setting = {
-    issuer,
-    audience,
-    jwks: { keys: [jwk] },
-    publicKey: await exportSPKI(publicKey),
-    privateKey: await exportPKCS8(privateKey),
-    folder,
-    stages: []
-  }
-  const sign = (i: number): Promise<string> =>
-    new SignJWT({
-      scope: 'orders:read orders:write',
-      email: `person-${i}@example.com`,
-      token_use: 'api',
-      sid: 's'
-    })
-      .setProtectedHeader({ alg: 'RS256', kid: 'bench', typ: 'at+jwt' })
-      .setIssuer(issuer)
-      .setAudience(audience)
-      .setSubject(`person-${i}`)
-      .setJti(`token-${i}`)
-      .setIssuedAt()
-      .setExpirationTime('2h')
-      .sign(privateKey)
-  return { setting, sign }
-}
-
 /** Every server gets its slice in every round, so that what the machine does meanwhile hits all of them. */
 async function compare(
   load: Load,
@@ -97,115 +61,85 @@ async function compare(
   seconds: number
 ): Promise<EndToEndResult['servers']> {
   const running = await Promise.all(
-    servers.map(({ name, file, stages }) => start(name, file, { ...setting, stages: stages ?? [] }))
+    servers.map(({ file, stages = [] }) => BenchServer.start({ file, setting: { ...setting, stages } }))
   )
   const slices: Slice[][] = running.map(() => [])
   try {
     for (const { port } of running) await fire(port, load, tokens, 1)
     for (let round = 0; round < rounds; round++) {
-      for (const [i, { child, port }] of running.entries())
-        slices[i].push(await slice(child, port, load, tokens, seconds))
+      for (const [i, server] of running.entries()) slices[i].push(await slice(server, load, tokens, seconds))
     }
     return await Promise.all(
-      running.map(async ({ name, child }, i) => ({
-        name,
+      running.map(async (server, i) => ({
+        name: servers[i].name,
         ...summary(slices[i]),
-        heapBytes: (await ask(child, 'collect')).heapBytes
+        heapBytes: (await server.collected()).heapBytes
       }))
     )
   } finally {
-    for (const { child } of running) child.disconnect()
+    await Promise.all(running.map(server => server.stop()))
   }
-}
-
-async function start(
-  name: string,
-  file: string,
-  setting: Setting
-): Promise<{ name: string; child: ChildProcess; port: number }> {
-  const folder = join(setting.folder, `${name}-${process.hrtime.bigint()}`)
-  mkdirSync(folder)
-  const path = join(folder, 'setting.json')
-  writeFileSync(path, JSON.stringify({ ...setting, folder }))
-  const child = fork(fileURLToPath(new URL(`servers/${file}.ts`, import.meta.url)), [path], {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
-    env: { ...process.env, NODE_ENV: 'production' }
-  })
-  const [{ port }] = (await once(child, 'message')) as [{ port: number }]
-  return { name, child, port }
 }
 
 interface Slice {
   cpuMicros: number
   requestsPerSecond: number
-  p50Ms: number
-  p99Ms: number
-  p999Ms: number
-  latency: (readonly [share: number, ms: number])[]
+  latencies: Histogram
 }
 
-async function slice(
-  child: ChildProcess,
-  port: number,
-  load: Load,
-  tokens: string[],
-  seconds: number
-): Promise<Slice> {
-  const before = await ask(child, 'used')
-  const result = await fire(port, load, tokens, seconds)
-  const after = await ask(child, 'used')
+async function slice(server: BenchServer, load: Load, tokens: string[], seconds: number): Promise<Slice> {
+  const before = await server.used()
+  const { result, latencies } = await fire(server.port, load, tokens, seconds)
+  const after = await server.used()
   if (result.non2xx > 0 || result.errors > 0)
     throw new Error(`${result.non2xx} refusals and ${result.errors} errors under load`)
   return {
     cpuMicros: (after.cpuMicros - before.cpuMicros) / result.requests.total,
     requestsPerSecond: result.requests.average,
-    p50Ms: result.latency.p50,
-    p99Ms: result.latency.p99,
-    p999Ms: result.latency.p99_9,
-    latency: percentiles.map(([share, name]) => [share, result.latency[name]] as const)
+    latencies
   }
 }
 
-const percentiles = [
-  [0.5, 'p50'],
-  [0.75, 'p75'],
-  [0.9, 'p90'],
-  [0.975, 'p97_5'],
-  [0.99, 'p99'],
-  [0.999, 'p99_9'],
-  [0.9999, 'p99_99'],
-  [0.99999, 'p99_999']
-] as const
-
-function fire(port: number, load: Load, tokens: string[], seconds: number): Promise<autocannon.Result> {
-  return autocannon({
-    url: `http://127.0.0.1:${port}/`,
-    connections: load.connections,
-    pipelining: load.pipelining,
-    duration: seconds,
-    requests: tokens.map(token => ({
-      method: 'GET',
-      path: '/',
-      headers: { authorization: `Bearer ${token}` }
-    }))
+/** What autocannon itself tells of latencies is in whole ms. */
+async function fire(
+  port: number,
+  load: Load,
+  tokens: string[],
+  seconds: number
+): Promise<{ result: autocannon.Result; latencies: Histogram }> {
+  const latencies = new Histogram({ highest: 60_000_000, significantDigits: 3 })
+  const result = await new Promise<autocannon.Result>((resolve, reject) => {
+    const running = autocannon(
+      {
+        url: `http://127.0.0.1:${port}/`,
+        connections: load.connections,
+        pipelining: load.pipelining,
+        duration: seconds,
+        requests: tokens.map(token => ({
+          method: 'GET',
+          path: '/',
+          headers: { authorization: `Bearer ${token}` }
+        }))
+      },
+      (error, result) => (error ? reject(error) : resolve(result))
+    )
+    running.on('response', (_client, _status, _bytes, ms) => latencies.record(ms * 1_000))
   })
+  return { result, latencies }
 }
 
-async function ask(child: ChildProcess, question: 'used' | 'collect'): Promise<Used> {
-  child.send(question)
-  const [used] = (await once(child, 'message')) as [Used]
-  return used
-}
+const shares = [0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999]
 
-function summary(slices: Slice[]): Slice {
+function summary(slices: Slice[]): Omit<EndToEndResult['servers'][number], 'name' | 'heapBytes'> {
   const median = (of: (slice: Slice) => number): number =>
     slices.map(of).sort((a, b) => a - b)[slices.length >> 1]
+  const ms = (share: number): number => median(({ latencies }) => latencies.percentile(share * 100)) / 1_000
   return {
     cpuMicros: median(({ cpuMicros }) => cpuMicros),
     requestsPerSecond: median(({ requestsPerSecond }) => requestsPerSecond),
-    p50Ms: median(({ p50Ms }) => p50Ms),
-    p99Ms: median(({ p99Ms }) => p99Ms),
-    p999Ms: median(({ p999Ms }) => p999Ms),
-    latency: percentiles.map(([share], i) => [share, median(({ latency }) => latency[i][1])] as const)
+    p50Ms: ms(0.5),
+    p99Ms: ms(0.99),
+    p999Ms: ms(0.999),
+    latency: shares.map(share => [share, ms(share)] as const)
   }
 }

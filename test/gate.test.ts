@@ -120,6 +120,9 @@ test('a request goes from socket to disk: identity, audit, usage, metrics', asyn
     user_agent: 'a test'
   })
 
+  assert.equal(event.caller_evidence, 'token_use=api')
+  assert.equal(event.token_id, 'token-1')
+
   const stats = await gate.usage?.getTokenUsageStats('jane@example.com', { tokenId: 'token-1' })
   assert.equal(stats?.totalRequests, 1)
   assert.deepEqual(stats?.topEndpoints, [{ endpoint: '/orders', count: 1 }])

@@ -1,5 +1,5 @@
 /** Draws measurements as self-contained SVG that reads well on light and on dark. */
-import { scaleBand, scaleLinear, scaleLog } from 'd3-scale'
+import { type ScaleContinuousNumeric, scaleBand, scaleLinear, scaleLog } from 'd3-scale'
 import { curveLinear, line } from 'd3-shape'
 
 export interface Bar {
@@ -20,7 +20,8 @@ export interface Axis {
 }
 
 const width = 760
-const colors = ['#2f6fd0', '#d0662f', '#2f9e6b', '#a04bc0', '#c0a02f', '#7f8c99', '#d04b6f', '#3fa7b8']
+/** Each stands out on white and on near-black. */
+const colors = ['#2f6fd0', '#d0662f', '#2f9e6b', '#a04bc0', '#b8920f', '#7f8c99', '#d8436f', '#22a3b8']
 
 /** Horizontal bars on a log axis that starts at 1: how many times the peer takes. */
 export function barChart(title: string, bars: readonly Bar[]): string {
@@ -67,28 +68,46 @@ export function lineChart(title: string, curves: readonly Curve[], xAxis: Axis, 
     .y(([, py]) => y(py))
     .curve(curveLinear)
   const grid = [
-    ...y
-      .ticks(5)
-      .map(
-        tick =>
-          `<path class="grid" d="M70 ${y(tick)}H${width - 30}"/><text x="64" y="${y(tick) + 4}" text-anchor="end">${short(tick)}</text>`
-      ),
-    ...x
-      .ticks(6)
-      .map(tick => `<text x="${x(tick)}" y="${bottom + 18}" text-anchor="middle">${short(tick)}</text>`)
+    ...ticksOf(y, yAxis).map(
+      tick =>
+        `<path class="grid" d="M70 ${y(tick)}H${width - 30}"/><text x="64" y="${y(tick) + 4}" text-anchor="end">${short(tick)}</text>`
+    ),
+    ...ticksOf(x, xAxis).map(
+      tick =>
+        `<path class="grid" d="M${x(tick)} 40V${bottom}"/><text x="${x(tick)}" y="${bottom + 18}" text-anchor="middle">${short(tick)}</text>`
+    )
   ]
   const drawn = curves.map(({ name, points }, i) => {
-    const color = colors[i % colors.length]
     const legend = bottom + 52 + i * 18
+    const stroke = `fill="none" stroke="${colors[i % colors.length]}" stroke-width="2"${dashes(i)}`
     return (
-      `<path d="${path(points)}" fill="none" stroke="${color}" stroke-width="2"/>` +
-      `<rect x="70" y="${legend - 9}" width="12" height="10" fill="${color}"/><text x="88" y="${legend}">${escaped(name)}</text>`
+      `<path d="${path(points)}" ${stroke}/>` +
+      `<path d="M70 ${legend - 4}h30" ${stroke}/><text x="108" y="${legend}">${escaped(name)}</text>`
     )
   })
   const labels =
     `<text x="${width / 2}" y="${bottom + 34}" text-anchor="middle">${escaped(xAxis.label)}</text>` +
     `<text transform="translate(16 ${bottom / 2}) rotate(-90)" text-anchor="middle">${escaped(yAxis.label)}</text>`
   return svg(title, height, [...grid, labels, ...drawn].join('\n'))
+}
+
+/** A handful of round values: powers of ten where an axis spans some, else 1, 2 and 5 of each. */
+function ticksOf(scale: ScaleContinuousNumeric<number, number>, { log }: Axis): number[] {
+  if (!log) return scale.ticks(6)
+  const [least, most] = scale.domain().map(Math.log10)
+  const steps = most - least > 2 ? [1] : [1, 2, 5]
+  const every = Math.max(1, Math.ceil((most - least) / 8))
+  const ticks: number[] = []
+  for (let power = Math.floor(least); power <= most; power += every) {
+    for (const step of steps) ticks.push(step * 10 ** power)
+  }
+  return ticks.filter(tick => Math.log10(tick) >= least - 1e-9 && Math.log10(tick) <= most + 1e-9)
+}
+
+/** Beyond the colors there are, the same again in dashes. */
+function dashes(i: number): string {
+  const round = Math.floor(i / colors.length)
+  return round === 0 ? '' : ` stroke-dasharray="${round * 6} 4"`
 }
 
 function svg(title: string, height: number, content: string): string {
@@ -109,6 +128,6 @@ function escaped(text: string): string {
 }
 
 function short(value: number): string {
-  if (value >= 1_000_000) return `${value / 1_000_000}M`
+  if (value >= 1_000_000) return `${Number((value / 1_000_000).toPrecision(3))}M`
   return value >= 10_000 ? `${value / 1_000}k` : String(Number(value.toPrecision(3)))
 }

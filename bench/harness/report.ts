@@ -46,7 +46,7 @@ export function endToEndLines({ name, servers }: EndToEndResult): string[] {
         cpuMicros.toFixed(1).padStart(7),
         `+${(cpuMicros - bare).toFixed(1)}`.padStart(7),
         requestsPerSecond.toFixed(0).padStart(7),
-        `${p50Ms}/${p99Ms}/${p999Ms}`.padStart(12),
+        `${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}/${p999Ms.toFixed(1)}`.padStart(15),
         (heapBytes / 1e6).toFixed(1).padStart(6),
         ` ${name}`
       ].join(' ')
@@ -74,7 +74,7 @@ function endToEndTable({ name, servers }: EndToEndResult): string {
   const bare = servers[0].cpuMicros
   const rows = servers.map(
     ({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
-      `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${requestsPerSecond.toFixed(0)} | ${p50Ms} / ${p99Ms} / ${p999Ms} | ${(heapBytes / 1e6).toFixed(1)} |`
+      `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${requestsPerSecond.toFixed(0)} | ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} / ${p999Ms.toFixed(2)} | ${(heapBytes / 1e6).toFixed(1)} |`
   )
   return [
     `### ${name}`,
@@ -142,7 +142,7 @@ function overheadChart({ name, servers }: EndToEndResult): string {
 function latencyChart({ name, servers }: EndToEndResult): string {
   const curves = servers.map(({ name, latency }) => ({
     name,
-    points: latency.map(([share, ms]) => [1 / (1 - share), Math.max(ms, 0.1)] as const)
+    points: latency.map(([share, ms]) => [1 / (1 - share), ms] as const)
   }))
   return lineChart(
     `${name}: latency`,

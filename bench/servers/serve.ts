@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { PerformanceObserver } from 'node:perf_hooks'
 
 export interface Setting {
   issuer: string
@@ -23,6 +24,8 @@ export interface Used {
   cpuMicros: number
   heapBytes: number
   rssBytes: number
+  /** Garbage collections since the start. */
+  collections: number
 }
 
 export function setting(): Setting {
@@ -31,12 +34,25 @@ export function setting(): Setting {
 
 /** Listens, sends the port, and answers every message with what the process used so far. */
 export function serve(server: Pick<Server, 'listen' | 'address'>): void {
+  let collections = 0
+  const observer = new PerformanceObserver(list => {
+    collections += list.getEntries().length
+  })
+  observer.observe({ entryTypes: ['gc'] })
   server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }))
   process.on('message', message => {
     if (message === 'collect') (globalThis as { gc?: () => void }).gc?.()
-    const { user, system } = process.cpuUsage()
-    const { heapUsed, rss } = process.memoryUsage()
-    process.send?.({ cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss } satisfies Used)
+    // The observer is told of a collection in a turn of its own.
+    setTimeout(() => {
+      const { user, system } = process.cpuUsage()
+      const { heapUsed, rss } = process.memoryUsage()
+      process.send?.({
+        cpuMicros: user + system,
+        heapBytes: heapUsed,
+        rssBytes: rss,
+        collections
+      } satisfies Used)
+    }, 20)
   })
   process.on('disconnect', () => process.exit(0))
 }

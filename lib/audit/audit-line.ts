@@ -7,15 +7,27 @@ import { flat, PrintedTexts } from './printed-texts.ts'
 
 /** Callers whose printed form is kept at hand. */
 const maxCallers = 1_024
-const anonymous = ',"user_id":null,"client_id":null,"is_m2m":null'
 /** `.000` to `.999` */
 const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
 
 interface PrintedCaller {
   readonly id: string
   readonly clientId: string | null
-  readonly isM2M: boolean
+  readonly isM2M: boolean | null
+  readonly evidence: string | undefined
+  /** The fields. */
   readonly text: string
+  /** The metadata. */
+  readonly evidenceText: string
+}
+
+const nobody: PrintedCaller = {
+  id: '',
+  clientId: null,
+  isM2M: null,
+  evidence: undefined,
+  text: ',"user_id":null,"client_id":null,"is_m2m":null',
+  evidenceText: ''
 }
 
 export class AuditLineFormat {
@@ -33,13 +45,15 @@ export class AuditLineFormat {
   ofExchange(exchange: Exchange): string {
     const { user, req, clientAddress, denial } = exchange
     const userAgent = req.headers['user-agent']
+    const caller = user === undefined ? nobody : this.#caller(user)
     return (
       `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}"` +
-      (user === undefined ? anonymous : this.#caller(user)) +
+      caller.text +
       `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
       (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
       (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
       `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
+      caller.evidenceText +
       (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(String(exchange.tokenId))}`) +
       (denial === undefined
         ? ''
@@ -64,6 +78,7 @@ export class AuditLineFormat {
       ...(denial && { denied_by: denial.stage, reason: denial.reason }),
       ...(error !== undefined && exceptionOf(error)),
       ...(exchange.tokenId !== undefined && { token_id: exchange.tokenId }),
+      ...(user?.evidence !== undefined && { caller_evidence: user.evidence }),
       outcome: exchange.outcome,
       eventType: eventTypeOf(exchange),
       userId: user?.id ?? null,
@@ -79,23 +94,30 @@ export class AuditLineFormat {
     })
   }
 
-  #caller(user: Identity): string {
-    let printed = this.#callers.get(user.key)
+  #caller(user: Identity): PrintedCaller {
+    const { id, clientId, isM2M, evidence } = user
+    const known = this.#callers.get(user.key)
     if (
-      printed === undefined ||
-      printed.id !== user.id ||
-      printed.clientId !== user.clientId ||
-      printed.isM2M !== user.isM2M
+      known !== undefined &&
+      known.id === id &&
+      known.clientId === clientId &&
+      known.isM2M === isM2M &&
+      known.evidence === evidence
     ) {
-      const { id, clientId, isM2M } = user
-      const text = flat(
-        jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
-      )
-      printed = { id, clientId, isM2M, text }
-      if (this.#callers.size >= maxCallers) this.#callers.clear()
-      this.#callers.set(user.key, printed)
+      return known
     }
-    return printed.text
+    const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
+    const printed = {
+      id,
+      clientId,
+      isM2M,
+      evidence,
+      text: flat(fields),
+      evidenceText: evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
+    }
+    if (this.#callers.size >= maxCallers) this.#callers.clear()
+    this.#callers.set(user.key, printed)
+    return printed
   }
 
   #time(epochMs: number): string {

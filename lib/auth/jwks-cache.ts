@@ -105,21 +105,22 @@ export class JwksCache implements KeySource {
   candidates(kid: string | undefined, alg: string): readonly VerificationKey[] {
     const now = this.#clock.monotonic()
     if (!this.#background && now >= this.#dueAt && !this.#stop.signal.aborted) this.#refresh()
-    return this.#set === undefined || now >= this.usableUntil ? [] : this.#set.candidates(kid, alg)
+    return this.#usableSet(now)?.candidates(kid, alg) ?? []
   }
 
   has(kid: string): boolean {
-    return this.#set?.has(kid) === true && this.#clock.monotonic() < this.usableUntil
+    return this.#usableSet(this.#clock.monotonic())?.has(kid) === true
   }
 
   seek(kid: string | undefined): Promise<void> | undefined {
     if (this.#stop.signal.aborted) return undefined
     // While the identity provider is down nobody waits for it; the timer tries again.
     if (this.#consecutiveFailures > 0) return this.#seekWithoutTimer()
-    if (this.#set === undefined) return this.#flight ?? this.#refresh()
+    const now = this.#clock.monotonic()
+    if (this.#usableSet(now) === undefined) return this.#flight ?? this.#refresh()
     if (kid === undefined) return undefined
     if (this.#flight !== undefined) return this.#flight
-    if (!this.#unknown.mayAsk(kid, this.#clock.monotonic())) return undefined
+    if (!this.#unknown.mayAsk(kid, now)) return undefined
     return this.#refresh(true).then(() => {
       if (this.#consecutiveFailures === 0 && !this.has(kid))
         this.#unknown.missing(kid, this.#clock.monotonic())
@@ -128,9 +129,10 @@ export class JwksCache implements KeySource {
 
   /** 0 while the identity provider answers: then a key that is not here does not exist. */
   get retryAfterSeconds(): number {
-    if (this.#consecutiveFailures === 0 && this.#set !== undefined) return 0
+    const now = this.#clock.monotonic()
+    if (this.#consecutiveFailures === 0 && this.#usableSet(now) !== undefined) return 0
     if (this.#flight !== undefined) return 1
-    return Math.max(1, Math.ceil((this.#dueAt - this.#clock.monotonic()) / 1000))
+    return Math.max(1, Math.ceil((this.#dueAt - now) / 1000))
   }
 
   countUse(): void {
@@ -206,6 +208,11 @@ export class JwksCache implements KeySource {
   close(): void {
     this.#stop.abort(new Error('closed'))
     this.#clock.clearTimeout(this.#timer)
+  }
+
+  /** The keys at hand, unless they are too old: after an outage of `maxStaleSeconds`, or a process that slept as long. */
+  #usableSet(now: number): KeySet | undefined {
+    return now < this.usableUntil ? this.#set : undefined
   }
 
   /** Single-flight; never rejects. `budgeted`: it was taken from the budget of unknown keys already. */

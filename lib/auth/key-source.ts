@@ -27,6 +27,7 @@ export interface KeySource {
 /** A key set given in place: never fetched, never stale. A set without a usable key is told as `jwks_read`. */
 export class LocalKeys implements KeySource {
   readonly usableUntil = Number.POSITIVE_INFINITY
+  readonly retryAfterSeconds = 0
   #set = new KeySet([])
   #reading: Promise<void> | undefined
 
@@ -49,10 +50,6 @@ export class LocalKeys implements KeySource {
 
   seek(): Promise<void> | undefined {
     return this.#reading?.catch(() => {})
-  }
-
-  get retryAfterSeconds(): number {
-    return 0
   }
 
   countUse(): void {}

@@ -21,6 +21,8 @@ export interface Identity {
   readonly isM2M: boolean
   readonly clientId: string | null
   readonly scopes: readonly string[]
+  /** Which claim showed the kind, for the audit log. */
+  readonly evidence?: string
 }
 
 /** The same caller as handlers see it. */

@@ -80,11 +80,10 @@ export class OwnCounts implements Counts {
 
   total(): number {
     const { low } = this
-    const blocks = low.length - (low.length % blockLength)
+    const blocks = this.#high === undefined ? low.length - (low.length % blockLength) : 0
     let total = 0
     for (let i = 0; i < blocks; i += blockLength) total += blockSum(low, i)
-    for (let i = blocks; i < low.length; i++) total += low[i]!
-    if (this.#high !== undefined) for (const word of this.#high) total += word * wordRange
+    for (let i = blocks; i < low.length; i++) total += this.get(i)
     return total
   }
 

@@ -216,10 +216,13 @@ export class Histogram extends HistogramView {
 
   /**
    * Reads V2, V1 and V0, compressed or not, as bytes or base64. A highest value beyond 2^53 - 1 becomes 2^53 - 1.
-   * Memory is bounded by the configuration in the header: 62 MB for 5 digits up to 2^53 - 1, 0.6 MB for 3 digits.
+   * Memory is bounded by the configuration in the header: 65 MB for 5 digits up to 2^53 - 1, 0.6 MB for 3 digits.
    * @throws HistogramError `ERR_HISTOGRAM_FORMAT`, `ERR_HISTOGRAM_LENGTH` or `ERR_HISTOGRAM_RANGE` for what is no histogram
    */
   static decode(encoded: Uint8Array | string): Histogram {
+    if (typeof encoded !== 'string' && !(encoded instanceof Uint8Array)) {
+      throw new TypeError(`Histogram: encoded must be a Uint8Array or base64, got ${String(encoded)}`)
+    }
     const { layout, counts } = decode(typeof encoded === 'string' ? bytesOfBase64(encoded.trim()) : encoded)
     return Histogram.#of(layout, counts)
   }

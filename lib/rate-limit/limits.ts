@@ -167,13 +167,14 @@ export function shared({ maxKeys, resolutionMs, clock }: LimitOptions): LimitOpt
 }
 
 function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {
-  if (
+  const isList =
     Array.isArray(limits) &&
     limits.length > 0 &&
     limits.every(limit => typeof limit === 'object' && limit !== null)
-  )
-    return
-  throw new TypeError(`rateLimit: limits must be a list of windows, got ${shown(limits)}`)
+  if (!isList) throw new TypeError(`rateLimit: limits must be a list of windows, got ${shown(limits)}`)
+  // Left alone, it would be a limit for every path.
+  if (limits.some(limit => 'match' in limit))
+    throw new TypeError('rateLimit: match belongs in tiers, not in limits')
 }
 
 function defaultName({ windowSeconds, limiter }: LimitOptions): string {

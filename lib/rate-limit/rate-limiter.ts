@@ -96,19 +96,31 @@ export class RateLimiter implements Limiter {
     for (const { key, stamps } of this.window.live(now)) {
       keys.push([key, stamps.map(([stamp, units]) => [stamp - now, units])])
     }
-    return { version: 1, windowMs: this.windowMs, exportedAt: Date.now(), keys }
+    return {
+      version: 1,
+      windowMs: this.windowMs,
+      exportedAt: Date.now(),
+      clockAt: this.ownClock === undefined ? null : now,
+      keys
+    }
   }
 
   /**
-   * Takes over what another limiter's `export` gave. Time that has passed since has passed for the keys too; a wall clock
-   * that was set back gives nothing away. A smaller limit applies at once.
+   * Takes over what another limiter's `export` gave. Time that has passed since has passed for the keys too, by the wall
+   * clock, or by the limiters' own if both were given one: that has to go on from one process to the next. A clock that
+   * was set back gives nothing away. A smaller limit applies at once.
    * @throws TypeError when the state is none, is of another window, or has more keys than `maxKeys`
    * @throws Error when this limiter has keys already
    */
   import(state: RateLimiterState, now: number = this.#clock()): void {
     checkState(state, this.windowMs)
     if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
-    const passedMs = Math.max(0, Date.now() - state.exportedAt)
+    const passedMs = Math.max(
+      0,
+      this.ownClock === undefined || state.clockAt === null
+        ? Date.now() - state.exportedAt
+        : now - state.clockAt
+    )
     const restored: [string, [number, number][]][] = []
     for (const [key, stamps] of state.keys) {
       const kept = newest(stamps, this.maxRequests, passedMs, now)
@@ -134,8 +146,10 @@ export class RateLimiter implements Limiter {
 export interface RateLimiterState {
   readonly version: 1
   readonly windowMs: number
-  /** Epoch ms. Between two processes there is no other clock. */
+  /** Epoch ms: between two processes there is no other clock. */
   readonly exportedAt: number
+  /** The time on the clock that the limiter was given; null when it was given none. */
+  readonly clockAt: number | null
   /** For each key, oldest first: ms until the units are free, and how many. */
   readonly keys: readonly (readonly [
     key: string,
@@ -243,8 +257,9 @@ function newest(
 }
 
 function checkState(state: unknown, windowMs: number): void {
-  const { version, windowMs: length, exportedAt, keys } = (state ?? {}) as Partial<RateLimiterState>
-  if (version !== 1 || !Number.isFinite(exportedAt) || !Array.isArray(keys) || !keys.every(isKeyState)) {
+  const { version, windowMs: length, exportedAt, clockAt, keys } = (state ?? {}) as Partial<RateLimiterState>
+  const timed = Number.isFinite(exportedAt) && (clockAt === null || Number.isFinite(clockAt))
+  if (version !== 1 || !timed || !Array.isArray(keys) || !keys.every(isKeyState)) {
     throw new TypeError('RateLimiter: import needs what export gave')
   }
   if (length !== windowMs) {

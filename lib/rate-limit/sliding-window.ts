@@ -1,6 +1,7 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
 import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
+import { link, nextOf, touch, unlink } from './slot-list.ts'
 import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
 
 /*
@@ -99,7 +100,7 @@ export class SlidingWindow {
     slots[at + 3] = count + 1
     if (count === capacity || count < capacity >> 3) rings.append(slot, count, now + windowMs)
     else page[base + end] = now + windowMs
-    if (slots[4] !== slot) rings.touch(slot)
+    if (slots[4] !== slot) touch(slots, slot)
     return limit - count - 1
   }
 
@@ -147,7 +148,7 @@ export class SlidingWindow {
 
   /** Live stamps of all keys that have a slot, the key used longest ago first. */
   *live(now: number): Generator<{ key: string; stamps: [stamp: number, units: number][] }> {
-    for (let slot = this.#rings.first; slot !== 0; slot = this.#rings.next(slot)) {
+    for (let slot = this.#oldest(); slot !== 0; slot = nextOf(this.#rings.slots, slot)) {
       const stamps = this.#rings.live(slot, now)
       if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys[slot], stamps }
     }
@@ -183,7 +184,7 @@ export class SlidingWindow {
   #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
     const slot = this.#slotOf.get(key)
     if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
-    const oldest = this.#rings.first
+    const oldest = this.#oldest()
     const overflows =
       (this.#overflowKeys.get(key) ?? -Infinity) > now ||
       (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
@@ -226,11 +227,16 @@ export class SlidingWindow {
   /** Gives up to two dead keys' slots back for each that is wanted: the keys become fewer after a flood, with no timer. */
   #reclaim(now: number): void {
     for (let i = 0; i < 2; i++) {
-      const oldest = this.#rings.first
+      const oldest = this.#oldest()
       if (oldest === 0 || !this.#rings.isDead(oldest, now)) return
       if (oldest !== this.#overflowSlot) this.#reclaimed++
       this.#close(oldest)
     }
+  }
+
+  /** The slot that was used longest ago; 0 when there is none. */
+  #oldest(): number {
+    return nextOf(this.#rings.slots, 0)
   }
 
   #openSlot(): number {
@@ -238,7 +244,7 @@ export class SlidingWindow {
     // Two more than there are keys: one for the list's ends and one for the overflow window.
     if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
     this.#rings.open(slot)
-    this.#rings.link(slot)
+    link(this.#rings.slots, slot)
     return slot
   }
 
@@ -250,7 +256,7 @@ export class SlidingWindow {
       this.#slotOf.delete(this.#keys[slot])
       this.#keys[slot] = ''
     }
-    this.#rings.unlink(slot)
+    unlink(this.#rings.slots, slot)
     this.#rings.release(slot)
     this.#freeSlots.push(slot)
   }

@@ -1,5 +1,6 @@
 /** The exact sliding window: for each slot a ring of the stamps that still count. */
 import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
+import { CAPACITY, COUNT, GENERATION, HEAD, SIZE, START, slotBits, touch } from './slot-list.ts'
 import { pageBits, pageMask, StampSlab } from './stamp-slab.ts'
 
 /*
@@ -16,33 +17,14 @@ import { pageBits, pageMask, StampSlab } from './stamp-slab.ts'
  * To admit: pass from the head over what has expired, compare used + cost with the limit, append behind the newest.
  * A refusal for want of k units is over when the k-th oldest unit expires, and not before.
  *
- *     slot, 32 bytes    start │ capacity │ head │ count │ older │ newer │ size │ generation
- *                         │                               └───────┴──> neighbours in the list of all slots
- *                         └──> its ring in the slab
- *
- * All slots are one list, in order of their last stamp. Slot 0 is both its ends:
- *
- *     0 ⇄ idle longest ⇄ … ⇄ used just now ⇄ 0
- *
- * So the first of the list is the first to be dead, and when it is not dead, none is.
+ *     slot    start │ capacity │ head │ count │ …
+ *               └──> its ring in the slab
  *
  * With a resolution, stamps are rounded up to its ticks, and those of one tick are one, with a weight:
  *
  *     ──┬──────────┬──────────┬──────> time        [ (tick 1, 2 units) | (tick 2, 5 units) ]
  *       tick 0     tick 1     tick 2
  */
-
-const slotBits = 3
-const START = 0
-const CAPACITY = 1
-const HEAD = 2
-const COUNT = 3
-const OLDER = 4
-const NEWER = 5
-/** Size class of the ring. */
-const SIZE = 6
-/** By which a holder of the slot's number sees that it is another's now. */
-const GENERATION = 7
 
 /** A refusal leaves up to this many expired stamps where they are. */
 const leftBehind = 16
@@ -65,7 +47,7 @@ export interface Charge {
 
 export class StampRings {
   readonly windowMs: number
-  /** Eight fields a slot, as above. */
+  /** Eight fields a slot, as in slot-list.ts. */
   slots = new Int32Array(0)
   /** The slab's pages. */
   pages: Float64Array[]
@@ -103,16 +85,6 @@ export class StampRings {
     return this.slots.length >> slotBits
   }
 
-  /** The slot that was used longest ago; 0 when there is none. */
-  get first(): number {
-    return this.slots[NEWER]
-  }
-
-  /** The slot that was used next; 0 after the last. */
-  next(slot: number): number {
-    return this.slots[(slot << slotBits) + NEWER]
-  }
-
   /** Makes room for slots up to but not including `slots`. */
   grow(slots: number): void {
     const grown = new Int32Array(slots << slotBits)
@@ -145,24 +117,6 @@ export class StampRings {
     this.#slab.release(slots[at + START], slots[at + SIZE])
     slots[at + COUNT] = 0
     slots[at + GENERATION] = -1
-  }
-
-  /** Puts a slot at the end of the list, as the one used last. */
-  link(slot: number): void {
-    const slots = this.slots
-    const newest = slots[OLDER]
-    slots[(newest << slotBits) + NEWER] = slot
-    slots[(slot << slotBits) + OLDER] = newest
-    slots[(slot << slotBits) + NEWER] = 0
-    slots[OLDER] = slot
-  }
-
-  unlink(slot: number): void {
-    const slots = this.slots
-    const older = slots[(slot << slotBits) + OLDER]
-    const newer = slots[(slot << slotBits) + NEWER]
-    slots[(older << slotBits) + NEWER] = newer
-    slots[(newer << slotBits) + OLDER] = older
   }
 
   /** Forgets all slots; `grow` makes room for new ones. */
@@ -260,7 +214,7 @@ export class StampRings {
       this.#addWeight(slot, cost)
     }
     this.resetMs = stamp === calledAt + this.windowMs ? this.windowMs : until(stamp, calledAt)
-    this.touch(slot)
+    touch(this.slots, slot)
     return limit - used - cost
   }
 
@@ -339,22 +293,6 @@ export class StampRings {
     // The quotient is rounded: it may be a tick off to either side.
     if (rounded < end) return rounded + tick
     return rounded - tick < end ? rounded : rounded - tick
-  }
-
-  /** Moves a slot to the end of the list. */
-  touch(slot: number): void {
-    const slots = this.slots
-    const at = slot << slotBits
-    const older = slots[at + OLDER]
-    const newer = slots[at + NEWER]
-    const newest = slots[OLDER]
-    if (newest === slot) return
-    slots[(older << slotBits) + NEWER] = newer
-    slots[(newer << slotBits) + OLDER] = older
-    slots[(newest << slotBits) + NEWER] = slot
-    slots[at + OLDER] = newest
-    slots[at + NEWER] = 0
-    slots[OLDER] = slot
   }
 
   /** Keeps nothing of a refusal, except that a long row of expired stamps is passed over once and not again. */

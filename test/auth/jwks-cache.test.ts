@@ -180,6 +180,19 @@ test('what is remembered of made-up key ids is bounded: the oldest is forgotten'
   assert.equal(unknown.mayAsk('first', 1), true)
 })
 
+test('a process that slept longer than keys may be old waits for new ones', async () => {
+  const { time, provider, cache } = simulated()
+  await time.run(1_000)
+  time.elapsed += 25 * 60 * minute
+  assert.ok(!has(cache, 'old') && !cache.has('old'))
+  const asked = [cache.seek(undefined), cache.seek('old')]
+  assert.ok(asked.every(promise => promise !== undefined))
+  await time.run(time.elapsed + 1_000)
+  await Promise.all(asked)
+  assert.equal(provider.fetches, 2)
+  assert.ok(has(cache, 'old'))
+})
+
 test('ready resolves with the keys, or rejects with what went wrong and goes on trying', async () => {
   const { time, provider, cache } = simulated()
   provider.status = 500

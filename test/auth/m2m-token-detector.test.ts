@@ -133,6 +133,24 @@ test('tells what the token is about in the words of the seed system', () => {
   })
 })
 
+test('takes no machine for a person behind an issuer’s own domain', () => {
+  const machines = [
+    ...tokens
+      .filter(({ expected }) => expected === 'machine')
+      .map(({ id, claims, header }) => ({ id, claims, header })),
+    ...shapes
+      .filter(([, kind]) => kind === 'machine')
+      .map(([id, , , claims, header]) => ({ id, claims, header }))
+  ]
+  for (const { id, claims, header } of machines) {
+    const { kind, reason } = M2MTokenDetector.explain(
+      { ...claims, iss: 'https://login.corp.example' },
+      header
+    )
+    assert.notEqual(kind, 'human', `${id}: ${reason}`)
+  }
+})
+
 test('says the same in every way of asking, of claims mixed from all providers', () => {
   const all = [...tokens.map(({ claims }) => claims), ...shapes.map(([, , , claims]) => claims)]
   const values = new Map<string, unknown[]>()

@@ -9,6 +9,7 @@ export type ClusterOrder =
   | { order: 'record'; values: number[] }
   | { order: 'hang'; ms: number }
   | { order: 'flush' }
+  | { order: 'close' }
   | { order: 'exit' }
   | { order: 'nothing' }
 
@@ -30,7 +31,11 @@ registry.source(
     }
   ]
 )
-const metrics = reportMetrics({ registry, histograms: { latency }, intervalMs: 600_000 })
+const metrics = reportMetrics({
+  registry,
+  histograms: { latency },
+  intervalMs: Number(process.env['INTERVAL_MS'] ?? 600_000)
+})
 
 process.on('message', async (message: ClusterOrder) => {
   if (message.order === 'record') {
@@ -44,6 +49,8 @@ process.on('message', async (message: ClusterOrder) => {
     return
   } else if (message.order === 'flush') {
     await metrics.flush()
+  } else if (message.order === 'close') {
+    await metrics.close()
   } else if (message.order === 'exit') {
     process.exit(0)
   } else if (message.order !== 'nothing') {

@@ -31,8 +31,8 @@ async function tell(worker: Worker, order: ClusterOrder, answer = 'done'): Promi
 describe('clusterMetrics', () => {
   let workers: Worker[]
 
-  async function fork(): Promise<Worker> {
-    const worker = cluster.fork()
+  async function fork(env?: Record<string, string>): Promise<Worker> {
+    const worker = cluster.fork(env)
     await told(worker, 'ready')
     return worker
   }
@@ -139,6 +139,23 @@ describe('clusterMetrics', () => {
     assert.equal(metrics.histogram('latency')!.count, before + 3)
     assert.equal(sampleOf(metrics.toPrometheus(), 'auth_tokens_validated_total'), failedBefore + 3)
     assert.equal(sampleOf(metrics.toPrometheus(), 'many_total', { i: '0' }), before + 3)
+  })
+
+  it('hears of what is counted by itself, and the last of it when a worker stops reporting', async t => {
+    const metrics = clusterMetrics({ timeoutMs: 1 })
+    t.after(() => metrics.close())
+    const worker = await fork({ INTERVAL_MS: '5' })
+    await tell(worker, { order: 'record', values: [1, 2] })
+    while ((metrics.histogram('latency')?.count ?? 0) < 2) await once(cluster, 'message')
+    await tell(worker, { order: 'record', values: [3] })
+    await tell(worker, { order: 'close' })
+    assert.equal(metrics.histogram('latency')!.count, 3)
+    await tell(worker, { order: 'record', values: [4] })
+    assert.equal(metrics.histogram('latency')!.count, 3)
+    const { silent } = await metrics.refresh()
+    assert.ok(silent.includes(worker.id))
+    worker.process.kill('SIGKILL')
+    await once(worker, 'disconnect')
   })
 
   it('does not wait for a worker that dies', async t => {

@@ -310,6 +310,15 @@ describe('Histogram.decode', () => {
     })
   }
 
+  it('refuses what is neither bytes nor text', () => {
+    for (const encoded of [null, undefined, 7, {}, [], new ArrayBuffer(50)]) {
+      assert.throws(() => Histogram.decode(encoded as string), {
+        name: 'TypeError',
+        message: /encoded must be a Uint8Array or base64, got/
+      })
+    }
+  })
+
   it('gives a histogram or a HistogramError for any bytes, never anything else', () => {
     const seeds = [
       good,

@@ -83,7 +83,9 @@ describe('a shared Histogram', () => {
     assert.deepEqual([...shared.recordedValues()], [...own.recordedValues()])
     assert.deepEqual(shared.snapshot(), own.snapshot())
     assert.equal(shared.countAtOrBelow(500), own.countAtOrBelow(500))
-    assert.equal(shared.min, own.min)
+    assert.deepEqual([shared.min, shared.sum, shared.stddev], [own.min, own.sum, own.stddev])
+    own.add(shared)
+    assert.equal(own.countAt(2 ** 40 + 1), 2 * shared.countAt(2 ** 40 + 1))
   })
 
   it('takes the configuration of a buffer that is in use', () => {

@@ -41,7 +41,7 @@ test('a hundred guesses at once: no more are tried than the limit, and the rest 
   assert.equal(tried.length, 5)
   assert.equal(answers.filter(([status]) => status === 401).length, 5)
   assert.ok(answers.every(([status, after]) => status === 401 || (status === 429 && Number(after) >= 59)))
-  assert.deepEqual(limit.stage.stats, { failed: 5, refused: 95 })
+  assert.deepEqual(limit.stage.stats, { failed: 5, refused: 95, waiting: 0 })
   const right = await fetch(url, { headers: { authorization: 'Bearer right' } })
   assert.equal(right.status, 429, 'the address is shut out, whatever it brings')
 })
@@ -68,6 +68,46 @@ test('who is right is never limited, one after the other or while a response goe
   }
   for (const res of open) res.end()
   assert.equal(limit.stage.stats.refused, 0)
+})
+
+test('fifty right ones at once wait for each other, and none is refused, then or later', async t => {
+  const tried: string[] = []
+  const limit = failedAttemptLimit({ maxRequests: 5, windowSeconds: 60 })
+  const stages = pipeline(limit, stageMiddleware(authentication(tried)), limit.passed)
+  const url = `http://127.0.0.1:${await listen(t, createServer(stages.wrap((_req, res) => res.end('ok'))))}`
+  const ask = async (token: string) =>
+    (await fetch(url, { headers: { authorization: `Bearer ${token}` } })).status
+  const mixed = Array.from({ length: 50 }, (_, i) => ask(i % 25 === 7 ? 'wrong' : 'right'))
+  const statuses = await Promise.all(mixed)
+  assert.equal(statuses.filter(status => status === 200).length, 48)
+  assert.equal(statuses.filter(status => status === 401).length, 2)
+  assert.equal(await ask('right'), 200)
+  assert.deepEqual(limit.stage.stats, { failed: 2, refused: 0, waiting: 0 })
+})
+
+test('who leaves while waiting is not tried', async t => {
+  const open: ServerResponse[] = []
+  const limit = failedAttemptLimit({ maxRequests: 1, windowSeconds: 60 })
+  const handler = limit.wrap((_req, res) => {
+    open.push(res)
+  })
+  const port = await listen(t, createServer(handler))
+  const url = `http://127.0.0.1:${port}`
+  const first = fetch(url)
+  while (open.length === 0) await new Promise(resolve => setImmediate(resolve))
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  while (limit.stage.stats.waiting === 0) await new Promise(resolve => setImmediate(resolve))
+  socket.destroy()
+  while (limit.stage.stats.waiting === 1) await new Promise(resolve => setImmediate(resolve))
+  const last = fetch(url)
+  while (limit.stage.stats.waiting === 0) await new Promise(resolve => setImmediate(resolve))
+  open[0].end()
+  assert.equal((await first).status, 200)
+  while (open.length === 1) await new Promise(resolve => setImmediate(resolve))
+  open[1].end()
+  assert.equal((await last).status, 200)
+  assert.equal(open.length, 2)
 })
 
 test('without authentication in between, the status decides: a login', async t => {

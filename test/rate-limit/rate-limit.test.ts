@@ -168,6 +168,7 @@ test('options are checked by name, with the value shown', () => {
     [{ limits: 'many' }, /limits must be a list of windows, got "many"/],
     [{ limits: [null] }, /limits must be a list of windows/],
     [{ limits: [{ ...base, maxRequests: 1.5 }] }, /maxRequests must be a positive integer, got 1.5/],
+    [{ limits: [{ ...base, match: { exact: ['/a'] } }] }, /match belongs in tiers, not in limits/],
     [{ limits: [base, base] }, /names of limits must differ, got "1s" twice/],
     [{ limits: [{ ...base, identifier: 1 }] }, /identifier must be a function, got 1/],
     [{ limiter: {} }, /limiter must be a limiter/],

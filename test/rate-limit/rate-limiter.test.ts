@@ -451,8 +451,23 @@ test('state goes from one process to the next, with the time that passed between
   assert.throws(() => other.import(state), /state is of a window of 60000 ms, not 61000 ms/)
 })
 
+test('limiters with a clock of their own go by it, to the instant', () => {
+  let now = 500
+  const make = () => new RateLimiter({ maxRequests: 1, windowSeconds: 1, clock: () => now })
+  const first = make()
+  first.consume('k')
+  now = 900
+  const state = first.export()
+  now = 1_100
+  const second = make()
+  second.import(state)
+  assert.equal(second.consume('k').retryAfterMs, 400)
+  now = 1_500
+  assert.equal(second.isAllowed('k'), true)
+})
+
 test('what is no state is not imported', () => {
-  const good = { version: 1, windowMs: 1_000, exportedAt: 1, keys: [['k', [[5, 1]]]] }
+  const good = { version: 1, windowMs: 1_000, exportedAt: 1, clockAt: null, keys: [['k', [[5, 1]]]] }
   const bad: unknown[] = [
     ...[
       null,
@@ -461,6 +476,7 @@ test('what is no state is not imported', () => {
       {},
       { ...good, version: 2 },
       { ...good, exportedAt: 'now' },
+      { ...good, clockAt: 'now' },
       { ...good, keys: {} }
     ],
     ...[

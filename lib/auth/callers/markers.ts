@@ -158,12 +158,16 @@ export function personSession(token: TokenShape): Verdict | undefined {
   for (const claim of ['sid', 'session_id', 'session_state', 'nonce', 'at_hash', 'c_hash']) {
     if (token.text(claim) !== undefined) return human(claim)
   }
-  const { amr } = token.claims
-  const methods = Array.isArray(amr) ? amr.filter(method => !String(method).startsWith('urn:')) : []
-  if (methods.length > 0) return human('amr')
-  if (token.has('auth_time') && token.text('idp') !== undefined) return human('auth_time and idp')
+  // Some providers write `amr`, or `auth_time`, on tokens of machines: one alone does not count.
+  const authenticated = [token.has('auth_time'), token.text('idp') !== undefined, hasMethod(token)]
+  if (authenticated.filter(Boolean).length > 1) return human('auth_time, idp, amr: two of them')
   if (isLogout(token)) return human('a back-channel logout')
   return token.header.typ === 'oauth-id-jag+jwt' ? human('typ=oauth-id-jag+jwt') : undefined
+}
+
+/** `amr` may also hold the grant, as a URN. */
+function hasMethod({ claims: { amr } }: TokenShape): boolean {
+  return Array.isArray(amr) && amr.some(method => !String(method).startsWith('urn:'))
 }
 
 export function isLogout(token: TokenShape): boolean {

@@ -1,0 +1,61 @@
+/** A server of bench/servers in a process of its own, and what it says of itself. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Setting, Used } from '../servers/serve.ts'
+
+export interface BenchServerOptions {
+  /** A file of bench/servers, without its ending. */
+  file: string
+  setting: Setting
+  /** Further options of Node. */
+  nodeOptions?: readonly string[]
+}
+
+export class BenchServer {
+  readonly port: number
+  readonly #child: ChildProcess
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child
+    this.port = port
+  }
+
+  static async start({ file, setting, nodeOptions = [] }: BenchServerOptions): Promise<BenchServer> {
+    const folder = join(setting.folder, `${file}-${process.hrtime.bigint()}`)
+    mkdirSync(folder)
+    const path = join(folder, 'setting.json')
+    writeFileSync(path, JSON.stringify({ ...setting, folder }))
+    // Coverage would change what is optimized, and so what is allocated.
+    const { NODE_V8_COVERAGE: _, ...env } = process.env
+    const child = fork(fileURLToPath(new URL(`../servers/${file}.ts`, import.meta.url)), [path], {
+      execArgv: ['--expose-gc', '--import', 'tsx', ...nodeOptions],
+      env: { ...env, NODE_ENV: 'production' }
+    })
+    const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+    return new BenchServer(child, port)
+  }
+
+  used(): Promise<Used> {
+    return this.#ask('used')
+  }
+
+  /** What it used, after a garbage collection. */
+  collected(): Promise<Used> {
+    return this.#ask('collect')
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.#child, 'exit')
+    this.#child.disconnect()
+    await exited
+  }
+
+  async #ask(question: 'used' | 'collect'): Promise<Used> {
+    this.#child.send(question)
+    const [used] = (await once(this.#child, 'message')) as [Used]
+    return used
+  }
+}
