@@ -6,6 +6,7 @@ import { type Connection, connectionOf } from './connection.ts'
 import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
+import { pathOf } from './request-path.ts'
 
 export type { Outcome } from './outcome.ts'
 
@@ -106,7 +107,9 @@ export class Exchange {
     this.#context = context
     this.connection = connectionOf(req)
     this.connection.open(this)
-    this.#writeHead = res.writeHead as unknown as WriteHead
+    // Test tools use a response again: what is hooked already is not hooked once more.
+    const earlier = (res as Bearing)[kExchange]
+    this.#writeHead = earlier === undefined ? (res.writeHead as unknown as WriteHead) : earlier.#writeHead
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
     res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
@@ -276,7 +279,7 @@ export function isClientGone(error: unknown): boolean {
 
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
 export function openExchange(req: IncomingMessage, res: ServerResponse, context?: ExchangeContext): Exchange {
-  return (req as Bearing)[kExchange] ?? new Exchange(req, res, context ?? defaultContext)
+  return (req as Bearing)[kExchange] ?? openOn(req, res) ?? new Exchange(req, res, context ?? defaultContext)
 }
 
 /** The exchange of a request, if Ostiary has seen it. */
@@ -291,6 +294,14 @@ export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
 export function exchangeOf(req: IncomingMessage): Exchange {
   const exchange = knownExchangeOf(req)
   if (exchange === undefined) throw new Error('exchangeOf: no Ostiary middleware has seen this request')
+  return exchange
+}
+
+/** Adapters make a request of their own for a response that is open already. */
+function openOn(req: IncomingMessage, res: ServerResponse): Exchange | undefined {
+  const exchange = (res as Bearing)[kExchange]
+  if (exchange === undefined || exchange.outcome !== 'pending') return undefined
+  ;(req as Bearing)[kExchange] = exchange
   return exchange
 }
 
@@ -315,15 +326,4 @@ function onClose(this: ServerResponse): void {
 function indexOfName(headers: PendingHeaders, name: string): number {
   for (let i = 0; i < headers.length; i += 2) if (sameName(headers[i], name)) return i
   return -1
-}
-
-const absoluteForm = /^[a-z][a-z0-9+.-]*:\/\/[^/\\?#]*/i
-
-function pathOf(req: IncomingMessage): string {
-  const url = (req as { originalUrl?: string }).originalUrl ?? req.url ?? ''
-  // Absolute form (RFC 9112, section 3.2.2): the authority may hold a password, and is not the path.
-  const target = url.charCodeAt(0) === 0x2f ? url : url.replace(absoluteForm, '')
-  const query = target.indexOf('?')
-  const path = query === -1 ? target : target.slice(0, query)
-  return path === '' ? '/' : path
 }

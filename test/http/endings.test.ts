@@ -19,7 +19,7 @@ function client(port: number): Socket {
 interface Ending {
   handler: Handler
   /** Talks to the server until the exchanges are bound to end. */
-  talk(socket: Socket, server: { sockets: Socket[] }): Promise<unknown> | unknown
+  talk(socket: Socket, watch: Watch): Promise<unknown> | unknown
   expected: Omit<Sighting, 'path' | 'ends'>[]
 }
 
@@ -27,10 +27,10 @@ interface Ending {
 const endings: Record<string, Ending> = {
   'the client leaves before the head': {
     handler: () => {},
-    async talk(socket) {
+    async talk(socket, watch) {
       socket.write(get)
-      await once(socket, 'ready')
-      setTimeout(() => socket.destroy(), 20)
+      await watch.opened(1)
+      socket.destroy()
     },
     expected: [{ statusCode: 0, outcome: 'aborted' }]
   },
@@ -38,10 +38,10 @@ const endings: Record<string, Ending> = {
     handler: (req, res) => {
       req.on('aborted', () => setImmediate(() => res.writeHead(200).end('late')))
     },
-    async talk(socket) {
+    async talk(socket, watch) {
       socket.write(get)
-      await once(socket, 'ready')
-      setTimeout(() => socket.destroy(), 20)
+      await watch.opened(1)
+      socket.destroy()
     },
     expected: [{ statusCode: 0, outcome: 'aborted' }]
   },
@@ -197,10 +197,10 @@ const endings: Record<string, Ending> = {
         if (++seen === 2) res.writeHead(202).end('second')
       }
     })(),
-    async talk(socket) {
+    async talk(socket, watch) {
       socket.write(get + get + get)
-      await once(socket, 'ready')
-      setTimeout(() => socket.destroy(), 30)
+      await watch.opened(3)
+      socket.destroy()
     },
     expected: [
       { statusCode: 0, outcome: 'aborted' },
@@ -236,7 +236,7 @@ describe('every way an exchange can end', () => {
       const watch = new Watch()
       const server = await start(watch.over(handler))
       const socket = client(server.port)
-      await talk(socket, server)
+      await talk(socket, watch)
       const sightings = await watch.ended(expected.length)
       // Whatever else the socket has to say has been said by now.
       socket.destroy()
@@ -299,7 +299,8 @@ test('a head that comes too late is not recorded', async () => {
   )
   const socket = client(server.port)
   socket.write(get)
-  setTimeout(() => socket.destroy(), 20)
+  await watch.opened(1)
+  socket.destroy()
   await late
   await server.stop()
   assert.deepEqual([seen?.statusCode, seen?.headAt, seen?.outcome], [0, 0, 'aborted'])
@@ -318,12 +319,13 @@ test('an exchange that is opened after the end has ended', async () => {
 
 test('an exchange that is opened when the client has gone has ended', async () => {
   const watch = new Watch()
+  const socket: Socket[] = []
   const server = await start((req, res) => {
     req.socket.on('close', () => setImmediate(() => watch.add(openExchange(req, res))))
+    socket[0].destroy()
   })
-  const socket = client(server.port)
-  socket.write(get)
-  setTimeout(() => socket.destroy(), 20)
+  socket.push(client(server.port))
+  socket[0].write(get)
   assert.deepEqual(await watch.ended(1), [{ path: '/a', statusCode: 0, outcome: 'aborted', ends: 1 }])
   await server.stop()
 })
@@ -350,7 +352,8 @@ describe('signal', () => {
       )
       const socket = client(server.port)
       socket.write(get)
-      if (leaves) setTimeout(() => socket.destroy(), 20)
+      await watch.opened(1)
+      if (leaves) socket.destroy()
       await watch.ended(1)
       await server.stop()
       assert.equal(signals[0].aborted, aborted)
@@ -372,7 +375,8 @@ describe('signal', () => {
     )
     const socket = client(server.port)
     socket.write(get)
-    setTimeout(() => socket.destroy(), 20)
+    await watch.opened(1)
+    socket.destroy()
     await watch.ended(1)
     await server.stop()
     assert.equal(late?.aborted, true)

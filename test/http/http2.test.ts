@@ -187,14 +187,15 @@ describe('http/2 answers equal those of a bare server', () => {
 
 const endings: Record<
   string,
-  { handler: Http2Handler; talk(running: Running): unknown; expected: Expected }
+  { handler: Http2Handler; talk(running: Running, watch: Watch): unknown; expected: Expected }
 > = {
   'reset before the head': {
     handler: () => {},
-    talk({ session }) {
+    async talk({ session }, watch) {
       const stream = session.request({ ':path': '/a' })
       stream.on('error', () => {})
-      setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 20)
+      await watch.opened(1)
+      stream.close(constants.NGHTTP2_CANCEL)
     },
     expected: { statusCode: 0, outcome: 'aborted' }
   },
@@ -202,10 +203,11 @@ const endings: Record<
     handler: (_req, res) => {
       res.stream.on('close', () => setImmediate(() => res.writeHead(200).end('late')))
     },
-    talk({ session }) {
+    async talk({ session }, watch) {
       const stream = session.request({ ':path': '/a' })
       stream.on('error', () => {})
-      setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 20)
+      await watch.opened(1)
+      stream.close(constants.NGHTTP2_CANCEL)
     },
     expected: { statusCode: 0, outcome: 'aborted' }
   },
@@ -213,10 +215,11 @@ const endings: Record<
     handler: (_req, res) => {
       res.stream.on('aborted', () => res.writeHead(200))
     },
-    talk({ session }) {
+    async talk({ session }, watch) {
       const stream = session.request({ ':path': '/a' })
       stream.on('error', () => {})
-      setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 20)
+      await watch.opened(1)
+      stream.close(constants.NGHTTP2_CANCEL)
     },
     expected: { statusCode: 0, outcome: 'aborted' }
   },
@@ -234,10 +237,11 @@ const endings: Record<
   },
   'HEAD, reset before the head': {
     handler: () => {},
-    talk({ session }) {
+    async talk({ session }, watch) {
       const stream = session.request({ ':path': '/a', ':method': 'HEAD' })
       stream.on('error', () => {})
-      setTimeout(() => session.destroy(), 20)
+      await watch.opened(1)
+      session.destroy()
     },
     expected: { statusCode: 0, outcome: 'aborted' }
   },
@@ -285,7 +289,7 @@ describe('every way an http/2 exchange can end', () => {
     test(name, { timeout: 10_000 }, async () => {
       const watch = new Watch()
       const running = await start(watch.over(handler as unknown as Handler))
-      talk(running)
+      void talk(running, watch)
       const sightings = await watch.ended(1)
       await running.stop()
       assert.deepEqual(sightings, [{ path: '/a', ...expected, ends: 1 }])
@@ -320,16 +324,22 @@ test('many streams of one session end one by one, and share their connection', a
 test('an exchange that is opened when the session has gone has ended, without an address', async () => {
   const watch = new Watch()
   const addresses: unknown[] = []
+  let arrive: () => void = () => {}
+  const arrived = new Promise<void>(resolve => {
+    arrive = resolve
+  })
   const seen = watch.over(
     () => {},
     exchange => addresses.push(exchange.clientAddress, exchange.clientAddressKey)
   )
   const running = await start((req, res) => {
     res.on('close', () => setImmediate(() => seen(req, res)))
+    arrive()
   })
   const stream = running.session.request({ ':path': '/a' })
   stream.on('error', () => {})
-  setTimeout(() => running.session.destroy(), 20)
+  await arrived
+  running.session.destroy()
   assert.deepEqual(await watch.ended(1), [{ path: '/a', statusCode: 0, outcome: 'aborted', ends: 1 }])
   assert.deepEqual(addresses, [undefined, undefined])
   await running.stop()

@@ -53,11 +53,14 @@ test('heads over TLS equal those of a bare server', async t => {
 })
 
 describe('endings over TLS', () => {
-  const table: [string, Handler, (socket: TLSSocket) => unknown, number, string][] = [
+  const table: [string, Handler, (socket: TLSSocket, watch: Watch) => unknown, number, string][] = [
     [
       'the client leaves before the head',
       () => {},
-      socket => setTimeout(() => socket.destroy(), 20),
+      async (socket, watch) => {
+        await watch.opened(1)
+        socket.destroy()
+      },
       0,
       'aborted'
     ],
@@ -94,7 +97,7 @@ describe('endings over TLS', () => {
         watch.over(handler, exchange => assert.equal(exchange.clientAddress, '127.0.0.1'))
       )
       socket.write(get)
-      talk(socket)
+      void talk(socket, watch)
       assert.deepEqual(await watch.ended(1), [{ path: '/a', statusCode, outcome, ends: 1 }])
     })
   }

@@ -319,11 +319,13 @@ describe('refusals on http/2', () => {
 
   test('of a stream that was reset in the meantime are dropped quietly', { timeout: 10_000 }, async t => {
     const reporter = new Reporter({ onReport() {} })
+    let arrived: () => void = () => {}
     const outcome = new Promise<Exchange>(resolve => {
       const stage: Stage = {
         name: 'door',
         enter: exchange => {
           exchange.onEnd(resolve)
+          arrived()
           return new Promise(decide => {
             const { stream } = exchange.res as unknown as { stream: ClientHttp2Stream }
             stream.on('aborted', () => decide(refuse(exchange, 'door', 'no_token', unauthorized)))
@@ -336,7 +338,7 @@ describe('refusals on http/2', () => {
         t.after(() => session.destroy())
         const stream = session.request({ ':path': '/' })
         stream.on('error', () => {})
-        setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 20)
+        arrived = () => stream.close(constants.NGHTTP2_CANCEL)
       })
     })
     assert.equal((await outcome).outcome, 'aborted')

@@ -248,6 +248,7 @@ test('CONNECT goes the same way', async t => {
 })
 
 test('a client that leaves before the answer ends the exchange', async t => {
+  let arrived: () => void = () => {}
   const ended = new Promise<Exchange>(resolve => {
     const port = listen(
       t,
@@ -257,6 +258,7 @@ test('a client that leaves before the answer ends the exchange', async t => {
             name: 'slow',
             enter(exchange) {
               exchange.onEnd(resolve)
+              arrived()
               exchange.req.socket.resume()
               return new Promise(() => {})
             }
@@ -268,7 +270,7 @@ test('a client that leaves before the answer ends the exchange', async t => {
     void port.then(async known => {
       const socket = connect(known, '127.0.0.1')
       socket.write(handshake)
-      setTimeout(() => socket.resetAndDestroy(), 20)
+      arrived = () => socket.resetAndDestroy()
     })
   })
   const { statusCode, outcome } = await ended

@@ -19,7 +19,8 @@ export interface Sighting {
 /** Remembers the end of every exchange it is shown. */
 export class Watch {
   readonly sightings: Sighting[] = []
-  readonly #waiting: { count: number; resolve: () => void }[] = []
+  #openedCount = 0
+  readonly #waiting: { reached: () => boolean; resolve: () => void }[] = []
 
   /** A request handler that opens the exchange, watches its end, and goes on to `handler`. */
   over(handler: Handler, prepare?: (exchange: Exchange) => void): Handler {
@@ -36,16 +37,30 @@ export class Watch {
     exchange.onEnd(({ statusCode, outcome }) => {
       Object.assign(sighting, { statusCode, outcome, ends: sighting.ends + 1 })
       this.sightings.push(sighting)
-      for (const { count, resolve } of this.#waiting) if (this.sightings.length >= count) resolve()
+      this.#wake()
     })
+    this.#openedCount++
+    this.#wake()
+  }
+
+  /** Resolves when `count` exchanges have been opened, and their handlers called. */
+  opened(count: number): Promise<void> {
+    return this.#until(() => this.#openedCount >= count)
   }
 
   /** Resolves when `count` exchanges have ended; a test that waits in vain runs into its own timeout. */
   async ended(count: number): Promise<Sighting[]> {
-    if (this.sightings.length < count) {
-      await new Promise<void>(resolve => this.#waiting.push({ count, resolve }))
-    }
+    await this.#until(() => this.sightings.length >= count)
     return this.sightings
+  }
+
+  #until(reached: () => boolean): Promise<void> {
+    if (reached()) return Promise.resolve()
+    return new Promise(resolve => this.#waiting.push({ reached, resolve }))
+  }
+
+  #wake(): void {
+    for (const { reached, resolve } of this.#waiting) if (reached()) resolve()
   }
 }
 

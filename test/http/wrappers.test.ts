@@ -126,6 +126,38 @@ test('what is mounted twice is hooked once and ends once', async () => {
   assert.equal(ends.length, 2)
 })
 
+describe('a response that has an exchange already', () => {
+  test('under another request keeps it while it is open', async () => {
+    const watch = new Watch()
+    const seen = new Set<Exchange>()
+    const app = watch.over((req, res) => {
+      seen.add(exchangeOf(req))
+      // As adapters do: the same exchange, another object.
+      const adapted = Object.assign(new IncomingMessage(req.socket), { url: '/adapted', method: 'GET' })
+      adapted.httpVersionMajor = 1
+      seen.add(openExchange(adapted, res))
+      seen.add(exchangeOf(adapted))
+      res.writeHead(201).end('x')
+    })
+    const server = await start(app)
+    assert.match(await bytesFor(server.port, twice()), /^HTTP\/1\.1 201 /)
+    await server.stop()
+    assert.equal(seen.size, 2, 'one for each of two requests')
+    assert.equal(watch.sightings.length, 2)
+  })
+
+  test('gets a new one when it is used again', () => {
+    const socket = new EventEmitter() as Socket
+    const res = new ServerResponse(new IncomingMessage(socket))
+    const first = openExchange(new IncomingMessage(socket), res)
+    res.emit('close')
+    const second = openExchange(new IncomingMessage(socket), res)
+    res.writeHead(204)
+    assert.notEqual(second, first)
+    assert.deepEqual([first.statusCode, second.statusCode], [0, 204])
+  })
+})
+
 describe('requests without a socket of their own', () => {
   test('injected by light-my-request', async () => {
     const watch = new Watch()
