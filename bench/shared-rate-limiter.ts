@@ -1,6 +1,6 @@
 /** What it costs to share windows between threads: the shared limiter beside the one of a single thread. */
 import { RateLimiter } from '../lib/rate-limit/rate-limiter.ts'
-import { SharedRateLimiter } from '../lib/rate-limit/shared-rate-limiter.ts'
+import { SharedRateLimiter } from '../lib/rate-limit/shared/shared-rate-limiter.ts'
 import type { Contender, Row, Suite } from './suite.ts'
 
 const operations = 2_000

@@ -194,7 +194,7 @@ export {
   type SharedRateLimiterHandle,
   type SharedRateLimiterOptions,
   type SharedRateLimiterStats
-} from './rate-limit/shared-rate-limiter.ts'
+} from './rate-limit/shared/shared-rate-limiter.ts'
 export type { TierMatch } from './rate-limit/tier-match.ts'
 export { MemoryUsageStore, type MemoryUsageStoreOptions } from './usage/memory-usage-store.ts'
 export { type TokenUsageMiddleware, type TokenUsageOptions, tokenUsage } from './usage/token-usage.ts'

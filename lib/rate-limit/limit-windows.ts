@@ -4,7 +4,7 @@ import type { Exchange } from '../http/exchange.ts'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import type { PolicyFields } from './rate-limit-headers.ts'
 import { LocalReservation } from './rate-limiter.ts'
-import type { SlidingWindow } from './sliding-window.ts'
+import type { SlidingWindow } from './window/sliding-window.ts'
 
 /** Whose budget a request uses. */
 export type Identify = (req: IncomingMessage, exchange: Exchange) => string

@@ -13,7 +13,7 @@ import {
 import type { Limiter } from './rate-limit-decision.ts'
 import { PolicyFields } from './rate-limit-headers.ts'
 import { checkWindow, RateLimiter, type RateLimiterOptions, shown } from './rate-limiter.ts'
-import { SlidingWindow } from './sliding-window.ts'
+import { SlidingWindow } from './window/sliding-window.ts'
 
 /** One window: its numbers, or a limiter that has them. */
 export interface LimitOptions extends Partial<RateLimiterOptions> {

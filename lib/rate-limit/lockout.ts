@@ -1,6 +1,6 @@
 /** Shuts out who was refused too often. */
 import { checkWindow } from './rate-limiter.ts'
-import { SlidingWindow } from './sliding-window.ts'
+import { SlidingWindow } from './window/sliding-window.ts'
 
 export interface LockoutOptions {
   /** Refusals of one key, within `withinSeconds`, that shut it out. */

@@ -2,11 +2,11 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Worker } from 'node:worker_threads'
 import { LRUMap } from 'mnemonist'
-import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
-import { checkCost, checkWindow, type RateLimiterOptions } from './rate-limiter.ts'
-import { HEADER, SharedMemory } from './shared/shared-memory.ts'
-import type { SharedCharge } from './shared/shared-rings.ts'
-import { type KeyDigest, SharedWindows } from './shared/shared-windows.ts'
+import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
+import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
+import { HEADER, SharedMemory } from './shared-memory.ts'
+import type { SharedCharge } from './shared-rings.ts'
+import { type KeyDigest, SharedWindows } from './shared-windows.ts'
 
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**

@@ -1,5 +1,5 @@
 /** The exact sliding window: for each slot a ring of the stamps that still count. */
-import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
+import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
 import { CAPACITY, COUNT, GENERATION, HEAD, SIZE, START, slotBits, touch } from './slot-list.ts'
 import { pageBits, pageMask, StampSlab } from './stamp-slab.ts'
 

@@ -7,10 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { buildSync } from 'esbuild'
 import fc from 'fast-check'
-import { rateLimit } from '../../lib/rate-limit/rate-limit.ts'
-import { LimiterUnavailableError } from '../../lib/rate-limit/rate-limit-decision.ts'
-import { SharedRateLimiter, type SharedRateLimiterOptions } from '../../lib/rate-limit/shared-rate-limiter.ts'
-import { converse, listen } from '../support/server.ts'
+import { rateLimit } from '../../../lib/rate-limit/rate-limit.ts'
+import { LimiterUnavailableError } from '../../../lib/rate-limit/rate-limit-decision.ts'
+import {
+  SharedRateLimiter,
+  type SharedRateLimiterOptions
+} from '../../../lib/rate-limit/shared/shared-rate-limiter.ts'
+import { converse, listen } from '../../support/server.ts'
 import type { Task } from './shared-rate-limiter-worker.ts'
 
 interface Trace {
@@ -20,7 +23,7 @@ interface Trace {
   events: [number, number, boolean, number, number | null, number][]
 }
 
-const vectors = new URL('../vectors/rate-limit-traces.json', import.meta.url)
+const vectors = new URL('../../vectors/rate-limit-traces.json', import.meta.url)
 const traces: Trace[] = JSON.parse(readFileSync(vectors, 'utf8')).traces
 
 describe('SharedRateLimiter', () => {

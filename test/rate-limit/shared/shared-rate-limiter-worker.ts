@@ -1,7 +1,10 @@
 /** A thread that asks a shared limiter as fast as it can, or ends with its locks in hand. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { SharedMemory } from '../../lib/rate-limit/shared/shared-memory.ts'
-import { SharedRateLimiter, type SharedRateLimiterHandle } from '../../lib/rate-limit/shared-rate-limiter.ts'
+import { SharedMemory } from '../../../lib/rate-limit/shared/shared-memory.ts'
+import {
+  SharedRateLimiter,
+  type SharedRateLimiterHandle
+} from '../../../lib/rate-limit/shared/shared-rate-limiter.ts'
 
 export interface Task {
   handle: SharedRateLimiterHandle

@@ -1,6 +1,6 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
-import { decide, type RateLimitDecision } from './rate-limit-decision.ts'
+import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
 import { link, nextOf, touch, unlink } from './slot-list.ts'
 import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
 
