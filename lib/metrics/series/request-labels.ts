@@ -36,7 +36,7 @@ function readOrigin({ req }: Exchange): number {
   const method = methodIndexes.get(req.method as string) ?? 0
   const encrypted =
     req.httpVersionMajor < 2
-      ? (req.socket as { encrypted?: boolean }).encrypted === true
+      ? (req.socket as { encrypted?: boolean } | undefined)?.encrypted === true
       : (req as unknown as { scheme?: string }).scheme === 'https'
   return method * 2 + (encrypted ? 1 : 0)
 }
