@@ -4,9 +4,9 @@ import { BenchServer } from './bench-server.ts'
 import { RawClient } from './raw-client.ts'
 
 /** Enough for the optimizing compiler to be done. */
-const warmUp = 20_000
+const warmUp = 10_000
 const requests = 2_000
-const attempts = 5
+const attempts = 3
 
 /**
  * The least of several attempts, since the event loop and timers allocate too. A young generation of 64 MiB holds them all.

@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-/** What ends every answer of the benchmark's servers. */
-const bodyEnd = '"}'
+/** What ends an answer of the benchmark's servers, chunked or not. */
+const answerEnd = /"\}(\r\n0\r\n\r\n)?$/
 
 export class RawClient {
   readonly #socket: Socket
@@ -19,7 +19,7 @@ export class RawClient {
     await once(socket, 'connect')
     return new RawClient(
       socket,
-      `GET /orders?id=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench/1.0\r\nAuthorization: Bearer ${token}\r\n\r\n`
+      `GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench/1.0\r\nAuthorization: Bearer ${token}\r\n\r\n`
     )
   }
 
@@ -39,8 +39,8 @@ export class RawClient {
       socket.on('close', onClose)
       socket.on('data', (chunk: string) => {
         answer += chunk
-        if (!answer.endsWith(bodyEnd)) return
         if (!answer.startsWith('HTTP/1.1 200 ')) return done(new Error(answer))
+        if (!answerEnd.test(answer)) return
         answer = ''
         left--
         if (left === 0) done()

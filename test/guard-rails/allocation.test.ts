@@ -1,0 +1,29 @@
+/** What the gate allocates for a request, above a server that does nothing but answer. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { bytesARequest } from '../../bench/harness/allocation.ts'
+import { identityProvider } from '../../bench/harness/identity-provider.ts'
+
+describe('bytes that the gate allocates for a request', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ostiary-allocation-'))
+  after(() => rmSync(folder, { recursive: true }))
+  const { setting, sign } = await identityProvider(folder)
+  const token = await sign(1)
+  const bare = await bytesARequest('bare', setting, token)
+
+  // Twice what is measured on Node 20 and 24: other versions inline and escape differently.
+  const bounds: [stages: string[], bytes: number][] = [
+    [[], 1_600],
+    [['auth', 'rateLimit', 'metrics', 'audit'], 9_000]
+  ]
+  for (const [stages, most] of bounds) {
+    test(`are at most ${most} with ${stages.join(', ') || 'no stage'}`, async t => {
+      const above = (await bytesARequest('gate', { ...setting, stages }, token)) - bare
+      t.diagnostic(`${Math.round(above)} bytes`)
+      assert.ok(above > 0 && above <= most, `${above} bytes`)
+    })
+  }
+})
