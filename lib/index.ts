@@ -20,7 +20,7 @@ export {
   authenticate,
   type ValidationListener
 } from './auth/authenticate.ts'
-export type { CallerRule } from './auth/caller/identity.ts'
+export type { CallerRule, IdentityOptions } from './auth/caller/identity.ts'
 export {
   type CallerExplanation,
   type CallerKind,
@@ -39,6 +39,7 @@ export {
   type MembershipProvider
 } from './auth/caller/memberships.ts'
 export { User } from './auth/caller/user.ts'
+export type { Clock } from './auth/clock.ts'
 export {
   type RequireHumanOptions,
   requireHuman,
@@ -56,7 +57,11 @@ export {
   requireRoles
 } from './auth/guards/membership-guards.ts'
 export { hasScopes, requireScopes } from './auth/guards/scope-guards.ts'
+export { DiscoveryError } from './auth/keys/discovery.ts'
+export type { Fetch } from './auth/keys/endpoint.ts'
+export type { JwksSnapshot } from './auth/keys/jwks-cache.ts'
 export { JwksCache, type JwksCacheOptions, type JwksCacheStats } from './auth/keys/jwks-cache.ts'
+export type { JwksStrategy } from './auth/keys/jwks-cache-options.ts'
 export { type ApiKeyOptions, type ApiKeyRecord, ApiKeys, apiKeyHash } from './auth/opaque/api-keys.ts'
 export { Introspection, type IntrospectionOptions } from './auth/opaque/introspection.ts'
 export {
@@ -70,6 +75,7 @@ export {
   RevocationListFullError,
   type RevocationListStats
 } from './auth/revocation/memory-revocation-list.ts'
+export type { RevokedEpoch, RevokedToken } from './auth/revocation/revocation-entry.ts'
 export {
   type RevocationList,
   type RevocationState,
@@ -77,6 +83,8 @@ export {
 } from './auth/revocation/revocation-list.ts'
 export type { CertificateBindingOptions } from './auth/sender/certificate-binding.ts'
 export type { DpopOptions } from './auth/sender/dpop-proofs.ts'
+export { MemoryReplays, type MemoryReplaysOptions, type Replays } from './auth/sender/replays.ts'
+export type { SenderCheckOptions } from './auth/sender/sender-check.ts'
 export type { IssuerPreset } from './auth/token/issuer-preset.ts'
 export { TokenError } from './auth/token/refusal.ts'
 export {
@@ -84,7 +92,9 @@ export {
   type TokenVerifierOptions,
   type TokenVerifierStats
 } from './auth/token/token-verifier.ts'
+export type { TokenVerifierSettings } from './auth/token/token-verifier-options.ts'
 export type { Claims, TokenHeader, VerifiedToken } from './auth/token/verified-token.ts'
+export type { VerifiedTokenCacheOptions, VerifiedTokenCacheStats } from './auth/token/verified-token-cache.ts'
 export { type Gate, type GateAuditOptions, type GateOptions, ostiary } from './gate.ts'
 export type { GateMetricsOptions } from './gate-metrics.ts'
 export { currentExchange } from './http/async-context.ts'
@@ -112,6 +122,9 @@ export {
 } from './http/pipeline.ts'
 export { type Problem, refuse } from './http/problem.ts'
 export { type Report, Reporter, type ReporterOptions } from './http/reporter.ts'
+export { observeServer } from './http/server-events.ts'
+export type { UpgradeHandler } from './http/upgrade.ts'
+export type { ClusterRefresh } from './metrics/cluster/cluster-metrics.ts'
 export {
   type ClusterMetrics,
   type ClusterMetricsOptions,
@@ -122,14 +135,18 @@ export {
   type WorkerMetrics,
   type WorkerMetricsOptions
 } from './metrics/cluster/cluster-worker-metrics.ts'
+export type { RefreshedRegistry } from './metrics/exposition/metrics-endpoint.ts'
 export {
   type AllowScrape,
   type MetricsEndpointOptions,
   metricsEndpoint
 } from './metrics/exposition/metrics-endpoint.ts'
 export { bridgeToPromClient, type PromClientRegistry } from './metrics/exposition/prom-client-bridge.ts'
+export type { BucketOptions } from './metrics/histogram/bucket-layout.ts'
+export type { HistogramJson } from './metrics/histogram/histogram.ts'
 export { Histogram, type HistogramOptions, type HistogramSnapshot } from './metrics/histogram/histogram.ts'
 export { HistogramError, type HistogramErrorCode } from './metrics/histogram/histogram-error.ts'
+export type { HistogramStep } from './metrics/histogram/histogram-iterators.ts'
 export { type HistogramLogRange, HistogramLogReader } from './metrics/histogram/histogram-log-reader.ts'
 export {
   type HistogramInterval,
@@ -143,7 +160,7 @@ export {
   metrics,
   type RequestMetrics
 } from './metrics/http-metrics.ts'
-export type { Metric, MetricSource } from './metrics/metric.ts'
+export type { HistogramMetric, LabelSet, Metric, MetricSource, ScalarMetric } from './metrics/metric.ts'
 export {
   MetricRegistry,
   type MetricRegistryOptions,
@@ -181,6 +198,7 @@ export {
   rateLimit,
   type TierOptions
 } from './rate-limit/rate-limit.ts'
+export type { Reservation } from './rate-limit/rate-limit-decision.ts'
 export {
   type Limiter,
   LimiterUnavailableError,
