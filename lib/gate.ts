@@ -18,6 +18,11 @@ import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
+import {
+  type FailedAttemptLimit,
+  type FailedAttemptLimitOptions,
+  failedAttemptLimit
+} from './rate-limit/failed-attempt-limit.ts'
 import { type RateLimitMiddleware, type RateLimitOptions, rateLimit } from './rate-limit/rate-limit.ts'
 import { type TokenUsageMiddleware, type TokenUsageOptions, tokenUsage } from './usage/token-usage.ts'
 import type { UsageRecorder } from './usage/usage-recorder.ts'
@@ -32,6 +37,8 @@ export interface GateAuditOptions extends Omit<AuditLoggerOptions, 'reporter'> {
 export interface GateOptions extends ClientAddressOptions {
   /** Who may enter: see `authenticate`. Default false: everybody, unknown. */
   auth?: AuthenticateOptions | false
+  /** How many tokens that are refused one address may try, in front of `auth`: see `failedAttemptLimit`. Default false. */
+  failedAttempts?: FailedAttemptLimitOptions | false
   /** How often: see `rateLimit`. Default false. */
   rateLimit?: RateLimitOptions | false
   /** One event a request. Default false. */
@@ -74,7 +81,8 @@ export interface Gate extends Pipeline {
 }
 
 /**
- * Builds the gate. Its stages run in this order on one exchange: metrics, audit, usage, authentication, rate limit.
+ * Builds the gate. Its stages run in this order on one exchange: metrics, audit, usage, failed attempts, authentication,
+ * rate limit.
  *
  * @example
  * const gate = ostiary({
@@ -94,7 +102,8 @@ export function ostiary(options: GateOptions = {}): Gate {
   const reporter = new Reporter(options.onReport === undefined ? {} : { onReport: options.onReport })
   const entrance = new Entrance(options.closeGraceMs)
   const parts = partsOf(options, reporter)
-  const stages = [parts.measured, parts.audited, parts.recorded, parts.authenticated, parts.limited]
+  const { measured, audited, recorded, guessing, authenticated, limited } = parts
+  const stages = [measured, audited, recorded, guessing, authenticated, guessing?.passed, limited]
     .filter(part => part !== undefined)
     .map(part => (part as StageMiddleware).stage)
   const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
@@ -103,9 +112,7 @@ export function ostiary(options: GateOptions = {}): Gate {
     skip: new PathFilter(options.skip ?? defaultSkip),
     asyncContext: options.asyncContext ?? false
   })
-  const observers = [parts.measured, parts.audited]
-    .filter(part => part !== undefined)
-    .map(({ stage }) => stage)
+  const observers = [measured, audited].filter(part => part !== undefined).map(({ stage }) => stage)
   const detachments: (() => void)[] = []
   let closing: Promise<void> | undefined
   return Object.assign(gate, {
@@ -113,14 +120,14 @@ export function ostiary(options: GateOptions = {}): Gate {
     registry: parts.registry,
     collector: parts.collector,
     auditLogger: parts.auditLogger,
-    usage: parts.recorded?.recorder,
+    usage: recorded?.recorder,
     attach(server: EventEmitter) {
       const observe = (exchange: Exchange): void => {
         for (const observer of observers) observer.enter(exchange)
       }
       detachments.push(observeServer(server, observe, context))
     },
-    ready: async () => parts.authenticated?.verifier.ready(),
+    ready: async () => authenticated?.verifier.ready(),
     flush: () => flush(parts),
     close() {
       closing ??= entrance.close().then(() => {
@@ -136,6 +143,7 @@ interface Parts {
   measured: StageMiddleware | undefined
   audited: StageMiddleware | undefined
   recorded: TokenUsageMiddleware | undefined
+  guessing: FailedAttemptLimit | undefined
   authenticated: Authenticate | undefined
   limited: RateLimitMiddleware | undefined
   registry: MetricRegistry | undefined
@@ -154,6 +162,7 @@ function partsOf(options: GateOptions, reporter: Reporter): Parts {
   const authenticated = options.auth
     ? authenticate({ reporter, ...collectValidations(options.auth, collector) })
     : undefined
+  const guessing = options.failedAttempts ? failedAttemptLimit(options.failedAttempts) : undefined
   const limited = options.rateLimit ? rateLimit(options.rateLimit) : undefined
   const endpoint = registry
     ? metricsEndpoint({ auth: false, ...metricsOptions?.endpoint, registry })
@@ -177,6 +186,7 @@ function partsOf(options: GateOptions, reporter: Reporter): Parts {
     measured,
     audited,
     recorded,
+    guessing,
     authenticated,
     limited,
     registry,
@@ -228,6 +238,7 @@ async function close(parts: Parts, { audit, usage }: GateOptions): Promise<void>
 
 const optionNames = new Set<string>([
   'auth',
+  'failedAttempts',
   'rateLimit',
   'audit',
   'usage',
@@ -249,7 +260,7 @@ function checkNames(options: GateOptions): void {
     if (!optionNames.has(name))
       throw new TypeError(`ostiary: there is no option ${name}, got ${String(value)}`)
   }
-  for (const name of ['auth', 'rateLimit', 'audit', 'usage'] as const) {
+  for (const name of ['auth', 'failedAttempts', 'rateLimit', 'audit', 'usage'] as const) {
     const value: unknown = options[name]
     if (value !== undefined && value !== false && (typeof value !== 'object' || value === null)) {
       throw new TypeError(`ostiary: ${name} must be an object or false, got ${String(value)}`)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
@@ -6,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import connect from 'connect'
+import { WebSocket, WebSocketServer } from 'ws'
 import { LocalIssuer } from '../examples/local-issuer.ts'
 import {
   AuditLogger,
@@ -380,6 +382,48 @@ test('a client that leaves is audited as aborted, with no status', async t => {
   const [event] = await events()
   assert.equal(event.status_code, 0)
   assert.equal(event.outcome, 'aborted')
+})
+
+test('who guesses tokens is slowed down, before any is looked at', async t => {
+  const { gate, issuer, call, events } = await guard(t, {
+    options: { failedAttempts: { maxRequests: 2, windowSeconds: 60 } }
+  })
+  const good = await issuer.issue(person)
+  for (let i = 0; i < 5; i++) assert.equal((await call('/', good)).status, 200)
+  const guess = `${good.slice(0, -4)}AAAA`
+  assert.equal((await call('/', guess)).status, 401)
+  assert.equal((await call('/', guess)).status, 401)
+  const refused = await call('/', guess)
+  assert.equal(refused.status, 429)
+  assert.match(String(refused.headers.get('retry-after')), /^(59|60)$/)
+  assert.equal(gate.collector?.getMetrics().tokensFailed, 2)
+  assert.equal((await events()).at(-1)?.event_type, 'request_error')
+})
+
+test('an upgrade passes the same gate: refused as HTTP, or handed to ws', async t => {
+  const { gate, issuer, events } = await guard(t)
+  const sockets = new WebSocketServer({ noServer: true })
+  const server = createServer(gate.wrap((_req, res) => res.end()))
+  server.on(
+    'upgrade',
+    gate.upgrade((req, socket, head) => {
+      sockets.handleUpgrade(req, socket, head, ws => ws.send(`hello ${exchangeOf(req).user?.id}`))
+    })
+  )
+  const port = await listen(t, server)
+  const refused = new WebSocket(`ws://127.0.0.1:${port}/chat`)
+  const [error] = (await once(refused, 'error')) as [Error]
+  assert.match(error.message, /401/)
+  const headers = { authorization: `Bearer ${await issuer.issue(person)}` }
+  const client = new WebSocket(`ws://127.0.0.1:${port}/chat`, { headers })
+  const [message] = (await once(client, 'message')) as [Buffer]
+  assert.equal(String(message), 'hello jane')
+  client.close()
+  await once(client, 'close')
+  assert.deepEqual(
+    (await events()).map(({ status_code }) => status_code),
+    [401, 101]
+  )
 })
 
 test('an attached server shows what Node answers itself', async t => {
