@@ -40,11 +40,9 @@ test('a blocked event loop shows in delay and utilization, and fades when the wi
   assert.ok(sampleOf(text(), 'nodejs_eventloop_delay_mean_seconds')! > 0)
   assert.ok(sampleOf(text(), 'nodejs_eventloop_utilization_ratio')! > 0)
   t.mock.timers.tick(60_000)
-  assert.equal(
-    sampleOf(text(), 'nodejs_eventloop_delay_max_seconds'),
-    longest,
-    'a minute is not over for all of it'
-  )
+  // A minute is not over for all of it. The other window takes its own samples, up to one interval apart.
+  const remembered = sampleOf(text(), 'nodejs_eventloop_delay_max_seconds')!
+  assert.ok(Math.abs(remembered - longest) < 0.02, `delay ${remembered}, was ${longest}`)
   t.mock.timers.tick(60_000)
   assert.equal(sampleOf(text(), 'nodejs_eventloop_delay_max_seconds'), 0, 'no sample yet')
 })
