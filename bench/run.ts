@@ -2,8 +2,8 @@
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { fullPace, measure, quickPace } from './harness/measure.ts'
-import { endToEndLines, lines, type Result, resultOf, writeReport } from './harness/report.ts'
-import type { EndToEndResult, Suite } from './suite.ts'
+import { endToEndLines, lines, type Result, resultOf, timelineLines, writeReport } from './harness/report.ts'
+import type { EndToEndResult, Suite, Timeline } from './suite.ts'
 
 const { values } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string', multiple: true } }
@@ -11,6 +11,7 @@ const { values } = parseArgs({
 
 const results: Result[] = []
 const endToEnd: EndToEndResult[] = []
+const timelines: Timeline[] = []
 const suites = await loadSuites(values.only)
 if (suites.length === 0) throw new Error(`no suite is called ${values.only?.join(', ')}`)
 for (const suite of suites) {
@@ -26,8 +27,12 @@ for (const suite of suites) {
     endToEnd.push(result)
     console.log(endToEndLines(result).join('\n'))
   }
+  for await (const timeline of suite.timelines?.({ quick: values.quick }) ?? []) {
+    timelines.push(timeline)
+    console.log(timelineLines(timeline).join('\n'))
+  }
 }
-writeReport(new URL('report/', import.meta.url), results, endToEnd)
+writeReport(new URL('report/', import.meta.url), { results, endToEnd, timelines })
 const missed = results.flatMap(({ suite, row, targets }) =>
   targets
     .filter(({ met }) => !met)

@@ -40,8 +40,29 @@ export interface EndToEndResult {
   }[]
 }
 
+/** One server under one load for long. */
+export interface Timeline {
+  name: string
+  moments: Moment[]
+}
+
+export interface Moment {
+  /** Since the start. */
+  seconds: number
+  /** Since the start. */
+  requests: number
+  /** A request, since the moment before; as are the percentiles. */
+  cpuMicros: number
+  /** After a garbage collection. */
+  heapBytes: number
+  rssBytes: number
+  p50Ms: number
+  p99Ms: number
+}
+
 export interface Suite {
   name: string
   rows?(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
   endToEnd?(options: { quick: boolean }): AsyncIterable<EndToEndResult>
+  timelines?(options: { quick: boolean }): AsyncIterable<Timeline>
 }

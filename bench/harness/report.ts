@@ -1,7 +1,7 @@
 /** Turns what was measured into a table for the terminal and files for the report. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import type { EndToEndResult, Row } from '../suite.ts'
+import type { EndToEndResult, Moment, Row, Timeline } from '../suite.ts'
 import type { Measured } from './measure.ts'
 import { barChart, lineChart } from './plots.ts'
 
@@ -21,6 +21,12 @@ export function resultOf(suite: string, row: Row, measured: Measured[]): Result 
     return { peer, ratio, reached: found.ratio, met: found.ratio >= ratio }
   })
   return { suite, row: row.name, measured, figures: row.figures ?? {}, curve: row.curve, targets }
+}
+
+export interface Report {
+  results: readonly Result[]
+  endToEnd: readonly EndToEndResult[]
+  timelines: readonly Timeline[]
 }
 
 /** The lines of one result: ratios first, then times. */
@@ -54,7 +60,29 @@ export function endToEndLines({ name, servers }: EndToEndResult): string[] {
   ]
 }
 
-export function markdown(results: readonly Result[], endToEnd: readonly EndToEndResult[]): string {
+/** The lines of one timeline: a dozen of its moments. */
+export function timelineLines({ name, moments }: Timeline): string[] {
+  return [
+    `${name}: s, requests, µs of CPU a request, heap and RSS MB, p50/p99 ms`,
+    ...someOf(moments).map(({ seconds, requests, cpuMicros, heapBytes, rssBytes, p50Ms, p99Ms }) =>
+      [
+        String(seconds).padStart(6),
+        String(requests).padStart(9),
+        cpuMicros.toFixed(1).padStart(7),
+        (heapBytes / 1e6).toFixed(1).padStart(7),
+        (rssBytes / 1e6).toFixed(0).padStart(5),
+        ` ${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}`
+      ].join(' ')
+    )
+  ]
+}
+
+function someOf<T>(all: readonly T[]): T[] {
+  const step = Math.max(1, Math.ceil(all.length / 12))
+  return all.filter((_, i) => i === all.length - 1 || i % step === 0)
+}
+
+export function markdown({ results, endToEnd, timelines }: Report): string {
   const head = `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${new Date().toISOString().slice(0, 10)}.`
   const table = ['| row | contender | time over Ostiary’s | median | target |', '|---|---|---:|---:|---|']
   for (const { suite, row, measured, figures, targets } of results) {
@@ -67,7 +95,7 @@ export function markdown(results: readonly Result[], endToEnd: readonly EndToEnd
       table.push(`| ${suite}: ${row} | ${name} | | ${Math.round(value * 100) / 100} | |`)
     }
   }
-  return `${head}\n\n${table.join('\n')}\n\n${endToEnd.map(endToEndTable).join('\n')}`
+  return `${head}\n\n${table.join('\n')}\n\n${[...endToEnd.map(endToEndTable), ...timelines.map(timelineTable)].join('\n')}`
 }
 
 function endToEndTable({ name, servers }: EndToEndResult): string {
@@ -86,15 +114,26 @@ function endToEndTable({ name, servers }: EndToEndResult): string {
   ].join('\n')
 }
 
-export function writeReport(
-  folder: URL,
-  results: readonly Result[],
-  endToEnd: readonly EndToEndResult[]
-): void {
+function timelineTable({ name, moments }: Timeline): string {
+  return [
+    `### ${name}`,
+    '',
+    '| s | requests | CPU µs a request | heap MB | RSS MB | p50 / p99 ms |',
+    '|---:|---:|---:|---:|---:|---:|',
+    ...someOf(moments).map(
+      ({ seconds, requests, cpuMicros, heapBytes, rssBytes, p50Ms, p99Ms }) =>
+        `| ${seconds} | ${requests} | ${cpuMicros.toFixed(1)} | ${(heapBytes / 1e6).toFixed(1)} | ${(rssBytes / 1e6).toFixed(0)} | ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} |`
+    ),
+    ''
+  ].join('\n')
+}
+
+export function writeReport(folder: URL, report: Report): void {
+  const { results, endToEnd, timelines } = report
   mkdirSync(folder, { recursive: true })
   const write = (name: string, text: string): void => writeFileSync(new URL(name, folder), text)
-  write('results.json', `${JSON.stringify({ results, endToEnd }, undefined, 2)}\n`)
-  write('results.md', markdown(results, endToEnd))
+  write('results.json', `${JSON.stringify(report, undefined, 2)}\n`)
+  write('results.md', markdown(report))
   for (const suite of new Set(results.map(({ suite }) => suite)))
     write(`${suite}.svg`, ratioChart(suite, results))
   for (const of of new Set(results.flatMap(({ curve }) => curve?.of ?? [])))
@@ -102,6 +141,10 @@ export function writeReport(
   for (const result of endToEnd) {
     write(`${slug(result.name)}-cpu.svg`, overheadChart(result))
     write(`${slug(result.name)}-latency.svg`, latencyChart(result))
+  }
+  for (const timeline of timelines) {
+    write(`${slug(timeline.name)}-heap.svg`, heapChart(timeline))
+    write(`${slug(timeline.name)}-latency.svg`, latencyOverTime(timeline))
   }
 }
 
@@ -149,6 +192,32 @@ function latencyChart({ name, servers }: EndToEndResult): string {
     curves,
     { label: '1 / (1 − percentile)', log: true },
     { label: 'ms', log: true }
+  )
+}
+
+function heapChart({ name, moments }: Timeline): string {
+  const curve = (of: (moment: Moment) => number) =>
+    moments.map(moment => [moment.seconds, of(moment) / 1e6] as const)
+  return lineChart(
+    `${name}: memory`,
+    [
+      { name: 'heap after a collection', points: curve(({ heapBytes }) => heapBytes) },
+      { name: 'resident set', points: curve(({ rssBytes }) => rssBytes) }
+    ],
+    { label: 's' },
+    { label: 'MB' }
+  )
+}
+
+function latencyOverTime({ name, moments }: Timeline): string {
+  return lineChart(
+    `${name}: latency`,
+    [
+      { name: 'p50', points: moments.map(({ seconds, p50Ms }) => [seconds, p50Ms] as const) },
+      { name: 'p99', points: moments.map(({ seconds, p99Ms }) => [seconds, p99Ms] as const) }
+    ],
+    { label: 's' },
+    { label: 'ms' }
   )
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { PerformanceObserver } from 'node:perf_hooks'
+import { setTimeout } from 'node:timers/promises'
 
 export interface Setting {
   issuer: string
@@ -17,6 +18,7 @@ export interface Setting {
   folder: string
   /** A stage list for the gate, such as `auth,rateLimit`. */
   stages: string[]
+  redisPort?: number
 }
 
 export interface Used {
@@ -39,20 +41,21 @@ export function serve(server: Pick<Server, 'listen' | 'address'>): void {
     collections += list.getEntries().length
   })
   observer.observe({ entryTypes: ['gc'] })
-  server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }))
-  process.on('message', message => {
-    if (message === 'collect') (globalThis as { gc?: () => void }).gc?.()
-    // The observer is told of a collection in a turn of its own.
-    setTimeout(() => {
+  server.listen(0, '127.0.0.1', () => {
+    answerParent((server.address() as AddressInfo).port, async question => {
+      if (question === 'collect') (globalThis as { gc?: () => void }).gc?.()
+      // The observer is told of a collection in a turn of its own.
+      await setTimeout(20)
       const { user, system } = process.cpuUsage()
       const { heapUsed, rss } = process.memoryUsage()
-      process.send?.({
-        cpuMicros: user + system,
-        heapBytes: heapUsed,
-        rssBytes: rss,
-        collections
-      } satisfies Used)
-    }, 20)
+      return { cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss, collections }
+    })
   })
+}
+
+/** Tells the parent the port, and what it asks for. */
+export function answerParent(port: number, answer: (question: unknown) => Promise<Used>): void {
+  process.send?.({ port })
+  process.on('message', async question => process.send?.(await answer(question)))
   process.on('disconnect', () => process.exit(0))
 }
