@@ -18,7 +18,7 @@ export interface Pace {
   sliceMs: number
 }
 
-export const fullPace: Pace = { rounds: 15, sliceMs: 150 }
+export const fullPace: Pace = { rounds: 11, sliceMs: 100 }
 export const quickPace: Pace = { rounds: 5, sliceMs: 30 }
 
 export async function measure(row: Row, pace: Pace): Promise<Measured[]> {
