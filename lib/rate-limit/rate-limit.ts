@@ -1,8 +1,7 @@
 /** Middleware that limits how often a client may ask. */
-import type { IncomingMessage } from 'node:http'
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
-import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
 import type { Identify, Verdict, WindowSet } from './limit-windows.ts'
@@ -33,7 +32,7 @@ export interface RateLimitOptions extends LimitOptions {
   /** Whose budget is used. Default: the verified user or client, before authentication the client's address. */
   identifier?: Identify
   /** Units that a request uses, a non-negative integer. Default 1. */
-  cost?: number | ((req: IncomingMessage, exchange: Exchange) => number)
+  cost?: number | ((req: GuardedRequest, exchange: Exchange) => number)
   /** Limits by path and method; the first that matches stands instead of those above. List the strict ones first. */
   tiers?: readonly TierOptions[]
   /**
@@ -46,13 +45,13 @@ export interface RateLimitOptions extends LimitOptions {
   /** Default both; none with `[]`. */
   headers?: readonly RateLimitHeaderFormat[]
   /** Requests that are neither limited nor counted. */
-  skip?: PathFilterOptions | ((req: IncomingMessage, exchange: Exchange) => boolean)
+  skip?: PathFilterOptions | ((req: GuardedRequest, exchange: Exchange) => boolean)
   /** Identifiers, addresses and CIDRs that are neither limited nor counted. */
   allow?: readonly string[]
   /** Count and report, but refuse nothing and add no headers. */
   shadow?: boolean
   /** Sees every refusal, also those that `shadow` only would have made. It may answer the request itself. */
-  onLimit?: (req: IncomingMessage, exchange: Exchange, refusal: RateLimitRefusal) => void
+  onLimit?: (req: GuardedRequest, exchange: Exchange, refusal: RateLimitRefusal) => void
 }
 
 /** Limits for some of the requests. */
@@ -111,10 +110,10 @@ export class RateLimitStage implements Stage {
   readonly #identify: Identify | undefined
   readonly #clock: (() => number) | undefined
   readonly #cost: number
-  readonly #costOf: ((req: IncomingMessage, exchange: Exchange) => number) | undefined
+  readonly #costOf: ((req: GuardedRequest, exchange: Exchange) => number) | undefined
   readonly #draft: boolean
   readonly #legacy: boolean
-  readonly #skip: ((req: IncomingMessage, exchange: Exchange) => boolean) | undefined
+  readonly #skip: ((req: GuardedRequest, exchange: Exchange) => boolean) | undefined
   readonly #allow: AllowList | undefined
   readonly #lockout: Lockout | undefined
   readonly #refunds: Refunds | undefined
@@ -343,7 +342,7 @@ function longestSeconds(source: WindowSource | undefined): number | undefined {
   return Math.max(...source.windows.map(({ windowMs }) => windowMs)) / 1_000
 }
 
-function skipPaths(options: PathFilterOptions): (req: IncomingMessage, exchange: Exchange) => boolean {
+function skipPaths(options: PathFilterOptions): (req: GuardedRequest, exchange: Exchange) => boolean {
   const filter = new PathFilter(options)
   return (_req, exchange) => filter.matches(exchange.path)
 }
