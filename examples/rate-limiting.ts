@@ -22,7 +22,7 @@ const routes: Record<string, RequestHandler> = {
   '/default': rateLimit({ maxRequests: 2, windowSeconds: 60 }).wrap((_req, res) => res.end('default')),
   '/per-user': rateLimit({
     limiter: perUser,
-    identifier: (_req, exchange) => `user:${exchange.user?.id ?? 'anonymous'}`
+    identifier: req => `user:${req.user?.id ?? 'anonymous'}`
   }).wrap((_req, res) => res.end('per user')),
   '/by-hand': (_req, res) => {
     if (!byHand.isAllowed('report')) res.writeHead(429).end('come back later')

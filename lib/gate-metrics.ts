@@ -138,7 +138,23 @@ const rateLimitMetrics: StatMetric<RateLimitStats>[] = [
       [['shadowed'], shadowed],
       [['unavailable'], unavailable]
     ]
-  }
+  },
+  gauge('ostiary_rate_limit_keys', 'Keys in memory.', ({ keys }) => keys),
+  counter(
+    'ostiary_rate_limit_reclaimed_total',
+    'Dead keys that gave their place to others.',
+    ({ reclaimed }) => reclaimed
+  ),
+  counter(
+    'ostiary_rate_limit_overflowed_total',
+    'Decisions that the shared overflow window made, at the cap of keys.',
+    ({ overflowed }) => overflowed
+  ),
+  counter(
+    'ostiary_rate_limit_locked_out_total',
+    'Requests of clients that were shut out.',
+    ({ lockedOut }) => lockedOut
+  )
 ]
 
 const auditMetrics: StatMetric<Readonly<AuditStats>>[] = [

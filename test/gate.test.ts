@@ -138,6 +138,7 @@ test('a request goes from socket to disk: identity, audit, usage, metrics', asyn
   assert.match(text, /^ostiary_usage_stored_total 1$/m)
   assert.match(text, /^ostiary_audit_events_total 1$/m)
   assert.match(text, /^ostiary_rate_limit_decisions_total\{decision="allowed"\} 1$/m)
+  assert.match(text, /^ostiary_rate_limit_keys 1$/m)
   assert.match(text, new RegExp(`^ostiary_jwks_keys\\{issuer="${issuer.url}"\\} 2$`, 'm'))
 })
 

@@ -1,7 +1,6 @@
 /** Measures every request: times by method, status, route and caller, what is in flight, and what was refused. */
-import type { IncomingMessage } from 'node:http'
 import type { Exchange } from '../http/exchange.ts'
-import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import type { Histogram } from './histogram/histogram.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
@@ -22,7 +21,7 @@ export interface MetricsOptions {
    * The route's template, such as `/orders/:id`, asked when the request is over; undefined for none.
    * Without it requests carry no route: the raw path is never a label.
    */
-  route?: (req: IncomingMessage, exchange: Exchange) => string | undefined
+  route?: (req: GuardedRequest, exchange: Exchange) => string | undefined
   /** Label sets at most; requests that would need one more share the last. Default 2 000. */
   maxSeries?: number
   /** Upper bounds of the duration buckets in seconds. Default: the 14 of OpenTelemetry, 5 ms to 10 s. */

@@ -1,13 +1,13 @@
 /** The windows that decide on a request together: all of them admit it, or none is charged. */
-import type { IncomingMessage } from 'node:http'
 import type { Exchange } from '../http/exchange.ts'
+import type { GuardedRequest } from '../http/pipeline.ts'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import type { PolicyFields } from './rate-limit-headers.ts'
 import { LocalReservation } from './rate-limiter.ts'
 import type { SlidingWindow } from './window/sliding-window.ts'
 
 /** Whose budget a request uses. */
-export type Identify = (req: IncomingMessage, exchange: Exchange) => string
+export type Identify = (req: GuardedRequest, exchange: Exchange) => string
 
 /** One window as the middleware sees it. */
 export interface LimitWindow {

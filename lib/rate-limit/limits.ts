@@ -1,6 +1,6 @@
 /** Limits as they are configured: one window, several, somebody's limiter, or what a function gives for a caller. */
-import type { IncomingMessage } from 'node:http'
 import type { Exchange, Identity } from '../http/exchange.ts'
+import type { GuardedRequest } from '../http/pipeline.ts'
 import {
   type Identify,
   type LimiterWindow,
@@ -34,7 +34,7 @@ export interface LimitOptions extends Partial<RateLimiterOptions> {
  */
 export type LimitsOf = (
   identity: Identity | undefined,
-  req: IncomingMessage,
+  req: GuardedRequest,
   exchange: Exchange
 ) => readonly LimitOptions[] | Promise<readonly LimitOptions[]>
 

@@ -1,7 +1,13 @@
 /** Answers scrapers: Prometheus text, OpenMetrics, protobuf or JSON, to whom it is meant for. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Exchange, exchangeOf } from '../../http/exchange.ts'
-import { composed, type Middleware, type Stage, type StageMiddleware } from '../../http/pipeline.ts'
+import {
+  composed,
+  type GuardedRequest,
+  type Middleware,
+  type Stage,
+  type StageMiddleware
+} from '../../http/pipeline.ts'
 import { answerProblem, refuse } from '../../http/problem.ts'
 import { MetricRegistry } from '../metric-registry.ts'
 import { acceptedFormat, type MetricsFormat } from './accept.ts'
@@ -11,7 +17,7 @@ import { PrometheusText } from './prometheus.ts'
 import { PrometheusProtobuf } from './prometheus-protobuf.ts'
 
 /** True to let a scrape through. */
-export type AllowScrape = (req: IncomingMessage, exchange: Exchange) => boolean | Promise<boolean>
+export type AllowScrape = (req: GuardedRequest, exchange: Exchange) => boolean | Promise<boolean>
 
 /** A registry that has something to fetch before it is read, as that of a cluster's primary. */
 export interface RefreshedRegistry {
