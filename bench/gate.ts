@@ -26,8 +26,8 @@ const loads: Load[] = [
   { name: '64 connections, pipelined by 8, 1 token', connections: 64, pipelining: 8, tokens: 1 }
 ]
 
-const fullPace = { rounds: 5, seconds: 4 }
-const quickPace = { rounds: 2, seconds: 2 }
+const fullPace = { rounds: 5, seconds: 1 }
+const quickPace = { rounds: 2, seconds: 1 }
 
 export const suite: Suite = {
   name: 'gate',

@@ -74,6 +74,7 @@ export async function fire(
   tokens: string[],
   seconds: number
 ): Promise<{ result: autocannon.Result; latencies: Histogram }> {
+  let clients = 0
   const latencies = new Histogram({ highest: 60_000_000, significantDigits: 3 })
   const result = await new Promise<autocannon.Result>((resolve, reject) => {
     const running = autocannon(
@@ -82,17 +83,22 @@ export async function fire(
         connections: load.connections,
         pipelining: load.pipelining,
         duration: seconds,
-        requests: tokens.map(token => ({
-          method: 'GET',
-          path: '/',
-          headers: { authorization: `Bearer ${token}` }
-        }))
+        // Each connection gets its share of the tokens, or one of them.
+        setupClient(client) {
+          const from = clients++ % tokens.length
+          const share = tokens.filter((_, i) => i % load.connections === from % load.connections)
+          client.setRequests((share.length > 0 ? share : [tokens[from]]).map(requestWith))
+        }
       },
       (error, result) => (error ? reject(error) : resolve(result))
     )
     running.on('response', (_client, _status, _bytes, ms) => latencies.record(ms * 1_000))
   })
   return { result, latencies }
+}
+
+function requestWith(token: string): autocannon.Request {
+  return { method: 'GET', path: '/', headers: { authorization: `Bearer ${token}` } }
 }
 
 const shares = [0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999]
