@@ -5,8 +5,8 @@ import { AuditEvent } from './audit-event.ts'
 import { jsonMember, jsonString, redacted } from './json-text.ts'
 import { flat, PrintedTexts } from './printed-texts.ts'
 
-/** Callers whose printed form is kept at hand. */
-const maxCallers = 1_024
+/** Callers whose printed form is kept at hand, in each of two generations. */
+const maxCallers = 8_192
 /** `.000` to `.999` */
 const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
 
@@ -32,7 +32,9 @@ const nobody: PrintedCaller = {
 
 export class AuditLineFormat {
   readonly #clock: WallClock
-  readonly #callers = new Map<string, PrintedCaller>()
+  #callers = new Map<string, PrintedCaller>()
+  /** Those before the last time there were too many: who comes again is taken over. */
+  #earlierCallers = new Map<string, PrintedCaller>()
   readonly #userAgents = new PrintedTexts()
   #second = Number.NaN
   #secondText = ''
@@ -95,27 +97,14 @@ export class AuditLineFormat {
   }
 
   #caller(user: Identity): PrintedCaller {
-    const { id, clientId, isM2M, evidence } = user
-    const known = this.#callers.get(user.key)
-    if (
-      known !== undefined &&
-      known.id === id &&
-      known.clientId === clientId &&
-      known.isM2M === isM2M &&
-      known.evidence === evidence
-    ) {
-      return known
+    const recent = this.#callers.get(user.key)
+    if (recent !== undefined && isOf(recent, user)) return recent
+    const earlier = this.#earlierCallers.get(user.key)
+    const printed = earlier !== undefined && isOf(earlier, user) ? earlier : printedCaller(user)
+    if (this.#callers.size >= maxCallers) {
+      this.#earlierCallers = this.#callers
+      this.#callers = new Map()
     }
-    const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
-    const printed = {
-      id,
-      clientId,
-      isM2M,
-      evidence,
-      text: flat(fields),
-      evidenceText: evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
-    }
-    if (this.#callers.size >= maxCallers) this.#callers.clear()
     this.#callers.set(user.key, printed)
     return printed
   }
@@ -127,6 +116,27 @@ export class AuditLineFormat {
       this.#secondText = flat(new Date(second * 1_000).toISOString().slice(0, 19))
     }
     return `${this.#secondText}${thousandths[Math.floor(epochMs) - second * 1_000]}Z`
+  }
+}
+
+function isOf(printed: PrintedCaller, { id, clientId, isM2M, evidence }: Identity): boolean {
+  return (
+    printed.id === id &&
+    printed.clientId === clientId &&
+    printed.isM2M === isM2M &&
+    printed.evidence === evidence
+  )
+}
+
+function printedCaller({ id, clientId, isM2M, evidence }: Identity): PrintedCaller {
+  const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
+  return {
+    id,
+    clientId,
+    isM2M,
+    evidence,
+    text: flat(fields),
+    evidenceText: evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
   }
 }
 

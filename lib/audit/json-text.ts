@@ -15,7 +15,7 @@ const secretName = /authorization$|cookie$|password$|secret$|token$/i
 
 /** The text as a JSON string. What looks like a token is replaced, what is too long is cut. */
 export function jsonString(text: string): string {
-  if (text.length <= maxText && !suspect.test(text)) return `"${text}"`
+  if (isPlain(text)) return `"${text}"`
   return `"${redacted(text).replace(unprintable, escapeUnit)}"`
 }
 
@@ -25,6 +25,7 @@ export function jsonMember(name: string, value: unknown): string {
 }
 
 function jsonValue(name: string, value: unknown): string {
+  if (typeof value === 'string' && isPlain(value) && !secretName.test(name)) return `"${value}"`
   try {
     const text = JSON.stringify(redactMember(name, value), redactMember)
     if (text === undefined) return 'null'
@@ -32,6 +33,11 @@ function jsonValue(name: string, value: unknown): string {
   } catch (error) {
     return jsonString(`[unprintable: ${error instanceof Error ? error.message : typeof value}]`)
   }
+}
+
+/** Whether a text can be printed as it is. */
+function isPlain(text: string): boolean {
+  return text.length <= maxText && !suspect.test(text)
 }
 
 /** A replacer for `JSON.stringify`. */

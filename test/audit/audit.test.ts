@@ -300,19 +300,22 @@ test('an identity that is not what its type says cannot break the line', async t
   assert.deepEqual([event.user_id, event.client_id, event.is_m2m, event.token_id], [7, null, null, '42'])
 })
 
-test('more callers than are kept at hand', async t => {
-  let id = 0
+test('more callers than are kept at hand, some of whom come again', async t => {
+  const requests = 8_500
+  const idOf = (i: number) => `u${i % 8_300}`
+  let next = 0
   const server = await audited(t, (req, res) => {
-    exchangeOf(req).user = { ...machine, id: `u${id}`, key: `user:u${id++}`, clientId: null }
+    const id = idOf(next++)
+    exchangeOf(req).user = { ...machine, id, key: `user:${id}`, clientId: null }
     res.end()
   })
   const socket = connect(server.port, '127.0.0.1')
   socket.resume()
-  for (let i = 0; i < 1_100; i++) socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  const events = await server.logged(1_100)
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(requests))
+  const events = await server.logged(requests)
   assert.deepEqual(
     events.map(event => event['user_id']),
-    Array.from({ length: 1_100 }, (_, i) => `u${i}`)
+    Array.from({ length: requests }, (_, i) => idOf(i))
   )
   socket.destroy()
 })
