@@ -75,6 +75,8 @@ export async function fire(
   seconds: number
 ): Promise<{ result: autocannon.Result; latencies: Histogram }> {
   let clients = 0
+  const shareOf = (client: number): autocannon.Request[] =>
+    tokens.filter((_, i) => i % load.connections === client % load.connections).map(requestWith)
   const latencies = new Histogram({ highest: 60_000_000, significantDigits: 3 })
   const result = await new Promise<autocannon.Result>((resolve, reject) => {
     const running = autocannon(
@@ -83,12 +85,8 @@ export async function fire(
         connections: load.connections,
         pipelining: load.pipelining,
         duration: seconds,
-        // Each connection gets its share of the tokens, or one of them.
-        setupClient(client) {
-          const from = clients++ % tokens.length
-          const share = tokens.filter((_, i) => i % load.connections === from % load.connections)
-          client.setRequests((share.length > 0 ? share : [tokens[from]]).map(requestWith))
-        }
+        requests: [requestWith(tokens[0])],
+        ...(tokens.length > 1 && { setupClient: client => client.setRequests(shareOf(clients++)) })
       },
       (error, result) => (error ? reject(error) : resolve(result))
     )
