@@ -23,16 +23,17 @@ async function kibibytesOf(names: string): Promise<number> {
   return Object.values(metafile.outputs)[0].bytes / 1_024
 }
 
-// The goal is 60 KiB for everything. These bounds keep what is there from growing unnoticed.
+// The goal is 60 KiB for everything, which is far away. These bounds are a few percent above what there is: whoever exceeds one
+// says in the same change what the code is worth.
 const bounds: [names: string, most: number][] = [
-  ['*', 280],
-  ['{ ostiary }', 230],
-  ['{ authenticate }', 100],
-  ['{ rateLimit }', 50],
-  ['{ RateLimiter }', 16],
-  ['{ metrics }', 60],
-  ['{ audit }', 32],
-  ['{ Histogram }', 22]
+  ['*', 256],
+  ['{ ostiary }', 212],
+  ['{ authenticate }', 88],
+  ['{ rateLimit }', 45],
+  ['{ RateLimiter }', 15],
+  ['{ metrics }', 53],
+  ['{ audit }', 29],
+  ['{ Histogram }', 20]
 ]
 for (const [names, most] of bounds) {
   test(`export ${names} is at most ${most} KiB`, async t => {
