@@ -14,7 +14,7 @@ describe('bytes that the gate allocates for a request', async () => {
   const token = await sign(1)
   const bare = await bytesARequest('bare', setting, token)
 
-  // Twice what is measured on Node 20 and 24: other versions inline and escape differently.
+  // Nearly twice what is measured on Node 20 and 24: other versions inline and escape differently.
   const bounds: [stages: string[], bytes: number][] = [
     [[], 1_600],
     [['auth', 'rateLimit', 'metrics', 'audit'], 9_000]

@@ -48,6 +48,8 @@ export class TokenMap<E extends TokenEntry> {
   readonly #maxBytes: number
   readonly #entries = new Map<string, E>()
   #hand: Iterator<E>
+  /** Entries added since the hand last moved. */
+  #addedSince = 0
   #bytes = 0
   #evictions = 0
 
@@ -75,6 +77,8 @@ export class TokenMap<E extends TokenEntry> {
     this.#entries.set(entry.key, entry)
     this.#bytes += entry.bytes
     entry.alive = true
+    // A map holds on to what it deleted for as long as an iterator of its stands where that was.
+    if (++this.#addedSince > this.#entries.size) this.#moveHandToStart()
   }
 
   delete(entry: E): void {
@@ -105,11 +109,17 @@ export class TokenMap<E extends TokenEntry> {
     return this.#evictions
   }
 
+  #moveHandToStart(): void {
+    this.#hand = this.#entries.values()
+    this.#addedSince = 0
+  }
+
   #evict(): void {
+    this.#addedSince = 0
     for (;;) {
       const next = this.#hand.next()
       if (next.done === true) {
-        this.#hand = this.#entries.values()
+        this.#moveHandToStart()
       } else if (next.value.used) {
         next.value.used = false
       } else {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { TokenEntry, TokenMap } from '../../../lib/auth/token/token-map.ts'
 
@@ -58,4 +60,22 @@ test('what is used again and again outlives what came once', () => {
     add(`once-${i}`)
   }
   assert.deepEqual([map.size, map.evictions], [10, 991])
+})
+
+test('what was displaced is let go of, though nothing is ever evicted', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const map = new TokenMap<TokenEntry>({ maxEntries: 1_000, maxBytes: 1_000_000, hashTokens: false })
+  const displaced: WeakRef<TokenEntry>[] = []
+  for (let round = 0; round < 10; round++) {
+    for (let i = 0; i < 100; i++) {
+      const entry = new TokenEntry(map, `${'x'.repeat(30)}${String(i).padStart(12, '0')}`, 100)
+      map.add(entry)
+      if (round < 8) displaced.push(new WeakRef(entry))
+    }
+  }
+  await new Promise(resolve => setImmediate(resolve))
+  collect()
+  assert.equal(map.size, 100)
+  assert.equal(displaced.filter(reference => reference.deref() !== undefined).length, 0)
 })
