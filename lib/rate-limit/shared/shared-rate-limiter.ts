@@ -1,9 +1,9 @@
 /** An exact rate limiter for all threads of a process: one window a key, in memory that they share. */
-import { hash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Worker } from 'node:worker_threads'
-import { LRUMap } from 'mnemonist'
 import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
 import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
+import { KeyDigests } from './key-digests.ts'
 import { HEADER, SharedMemory } from './shared-memory.ts'
 import type { SharedCharge } from './shared-rings.ts'
 import { type KeyDigest, SharedWindows } from './shared-windows.ts'
@@ -48,8 +48,6 @@ export interface AttachOptions {
   lockTimeoutMs?: number
 }
 
-/** Digests that a thread remembers at most, so that a hot key is hashed once. */
-const mostDigests = 131_072
 const leastBytes = 1_024
 const mostBytes = 2 ** 30
 
@@ -76,8 +74,7 @@ export class SharedRateLimiter implements Limiter {
   readonly #memory: SharedMemory
   readonly #windows: SharedWindows
   readonly #clock: () => number
-  readonly #secret: string
-  readonly #digests: LRUMap<string, KeyDigest>
+  readonly #digests: KeyDigests
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: SharedRateLimiterOptions)
@@ -95,9 +92,9 @@ export class SharedRateLimiter implements Limiter {
     const { words, floats } = this.#memory
     this.maxRequests = words[HEADER.maxRequests]
     this.windowMs = floats[HEADER.windowMs / 2]
-    this.#secret = Buffer.from(words.slice(HEADER.secret, HEADER.secret + 4).buffer).toString('latin1')
+    const secret = Buffer.from(words.slice(HEADER.secret, HEADER.secret + 4).buffer).toString('latin1')
     this.#clock = clock
-    this.#digests = new LRUMap(Math.min(this.#memory.maxKeys, mostDigests))
+    this.#digests = new KeyDigests(secret, this.#memory.maxKeys)
   }
 
   /** The limiter of another thread, in this one. */
@@ -190,16 +187,9 @@ export class SharedRateLimiter implements Limiter {
       throw new TypeError(`SharedRateLimiter: now must be a finite number, got ${String(now)}`)
     }
     if (cost !== 1) checkCost('SharedRateLimiter', cost)
-    const known = this.#digests.get(identifier)
-    if (known !== undefined) return known
-    const digest = digestOf(this.#secret, identifier)
-    if (identifier.length <= longestRemembered) this.#digests.set(identifier, digest)
-    return digest
+    return this.#digests.of(identifier)
   }
 }
-
-/** Longer keys are hashed each time: the remembered ones take a bounded number of bytes. */
-const longestRemembered = 256
 
 /** Units of a shared limiter that can be given back, once, by the thread that took them. */
 export class SharedReservation implements Reservation {
@@ -242,16 +232,6 @@ function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
 }
 
 /** Every code unit is hashed: as UTF-8, all lone surrogates would be one. */
-function digestOf(secret: string, identifier: string): KeyDigest {
-  const bytes = hash('sha256', Buffer.from(secret + identifier, 'utf16le'), 'buffer')
-  return {
-    a: bytes.readInt32LE(0),
-    b: bytes.readInt32LE(4),
-    c: bytes.readInt32LE(8),
-    d: bytes.readInt32LE(12)
-  }
-}
-
 /** ms of the machine's monotonic clock: the origin of `performance.now` is another in each thread. */
 function machineTime(): number {
   const [seconds, nanoseconds] = process.hrtime()
