@@ -1,7 +1,7 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { SlidingWindow, type SlidingWindowStats } from './window/sliding-window.ts'
-import type { Charge } from './window/stamp-rings.ts'
+import type { Charge } from './window/slot-windows.ts'
 
 export interface RateLimiterOptions {
   /** Units that any window holds, 1 to 2 147 483 647. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import {
@@ -260,6 +261,34 @@ test('hostile keys are keys: none throws, none is another', () => {
   assert.equal(limiter.stats.keys, keys.length)
   limiter.reset(long)
   assert.equal(limiter.consume(long, 1, 0).allowed, true)
+})
+
+test('a long key and the digest that stands for it are two keys', () => {
+  const limiter = new RateLimiter({ maxRequests: 1, windowSeconds: 1 })
+  const long = 'x'.repeat(1_000)
+  const digest = `#${createHash('sha512').update(long, 'utf16le').digest('hex')}`
+  assert.equal(limiter.consume(long, 1, 0).allowed, true)
+  assert.equal(limiter.consume(digest, 1, 0).allowed, true)
+  assert.equal(limiter.consume(digest, 1, 0).allowed, false)
+})
+
+test('100 000 keys: each has its own window, and dead ones make room', () => {
+  const keys = 100_000
+  const limiter = new RateLimiter({ maxRequests: 3, windowSeconds: 60, maxKeys: keys })
+  for (let round = 0; round < 4; round++) {
+    for (let i = 0; i < keys; i++) {
+      const { allowed, remaining } = limiter.consume(`user:${i}`, 1, round)
+      if (allowed !== round < 3 || remaining !== Math.max(0, 2 - round))
+        assert.fail(`user:${i}, round ${round}`)
+    }
+  }
+  assert.equal(limiter.consume('user:late', 1, 60_001.5).remaining, 2)
+  assert.equal(limiter.stats.overflowed, 1)
+  for (let i = 0; i < keys; i++) {
+    if (limiter.consume(`fresh:${i}`, 1, 60_002).remaining !== 2) assert.fail(`fresh:${i}`)
+  }
+  const { reclaimed, overflowed } = limiter.stats
+  assert.deepEqual([reclaimed >= keys, overflowed], [true, 1])
 })
 
 test('a flood of keys: a blocked key stays blocked, memory is bounded, overflow is shared and counted', () => {
