@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
 import { KeyTable } from './key-table.ts'
-import { link, nextOf, touch, unlink } from './slot-records.ts'
+import { floatBits, link, nextOf, ownStamps, STATE, slotBits, touch, unlink } from './slot-records.ts'
 import { type Charge, SlotWindows, type SlotWindowsOptions } from './slot-windows.ts'
 import type { StampRings } from './stamp-rings.ts'
 
@@ -82,24 +82,16 @@ export class SlidingWindow {
     const slot = identifier.length > longestKey ? 0 : this.#keys.find(identifier)
     const windows = this.#windows
     if (slot === 0 || now < windows.latest) return this.#take(identifier, limit, 1, now)
-    const { ints, floats, pages } = this.#rings
-    const { windowMs } = windows
     windows.latest = now
-    windows.resetMs = windowMs
+    windows.resetMs = windows.windowMs
+    const { ints, pages } = this.#rings
     const at = slot << 3
-    const state = ints[at + 3]
-    let page: Float64Array = floats
-    let base = (slot << 2) + 2
-    let capacity = 2
-    let head = state >> 2
-    let count = state & 3
-    if (state >= 8) {
-      page = pages[ints[at + 4] >>> 16]
-      base = ints[at + 4] & 0xffff
-      capacity = ints[at + 5]
-      head = ints[at + 6]
-      count = ints[at + 7]
-    }
+    if (ints[at + 3] < 8) return this.#takeOwn(slot, limit, now)
+    const page = pages[ints[at + 4] >>> 16]
+    const base = ints[at + 4] & 0xffff
+    const capacity = ints[at + 5]
+    let head = ints[at + 6]
+    let count = ints[at + 7]
     let end = head + count
     if (end >= capacity) end -= capacity
     while (count > 0 && page[base + head] <= now) {
@@ -107,17 +99,36 @@ export class SlidingWindow {
       count--
     }
     if (count >= limit) return windows.refuse(slot, head, count, count, now)
-    if (count === capacity || count < (capacity + 4) >> 3) {
-      this.#rings.append(slot, head, count, now + windowMs)
-    } else {
-      page[base + end] = now + windowMs
-      if (state < 8) ints[at + 3] = (head << 2) | (count + 1)
-      else {
-        ints[at + 6] = head
-        ints[at + 7] = count + 1
-      }
+    const stamp = now + windows.windowMs
+    if (count === capacity || count < (capacity + 4) >> 3) this.#rings.append(slot, head, count, stamp)
+    else {
+      page[base + end] = stamp
+      ints[at + 6] = head
+      ints[at + 7] = count + 1
     }
     if (ints[0] !== slot) touch(ints, slot)
+    return limit - count - 1
+  }
+
+  /** The same for a slot whose stamps are in its record. */
+  #takeOwn(slot: number, limit: number, now: number): number {
+    const { ints, floats } = this.#rings
+    const at = slot << slotBits
+    const base = (slot << floatBits) + 2
+    let head = ints[at + STATE] >> 2
+    let count = ints[at + STATE] & 3
+    while (count > 0 && floats[base + head] <= now) {
+      head ^= 1
+      count--
+    }
+    if (count >= limit) return this.#windows.refuse(slot, head, count, count, now)
+    const stamp = now + this.#windows.windowMs
+    if (count === ownStamps) this.#rings.append(slot, head, count, stamp)
+    else {
+      floats[base + ((head + count) & 1)] = stamp
+      ints[at + STATE] = (head << 2) | (count + 1)
+    }
+    touch(ints, slot)
     return limit - count - 1
   }
 
