@@ -495,6 +495,45 @@ test('limiters with a clock of their own go by it, to the instant', () => {
   assert.equal(second.isAllowed('k'), true)
 })
 
+test('what keys share at the cap goes along, and who shares it', () => {
+  const clock = () => 0
+  const first = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock })
+  first.consume('early', 1, 0)
+  first.consume('late', 1, 10)
+  first.consume('x', 1, 20)
+  first.consume('y', 1, 30)
+  first.consume('late', 1, 40)
+  const state = JSON.parse(JSON.stringify(first.export(100)))
+  assert.deepEqual(state.overflow, {
+    stamps: [
+      [920, 1],
+      [930, 1]
+    ],
+    keys: [
+      ['x', 920],
+      ['y', 930]
+    ]
+  })
+  for (const maxKeys of [2, 100]) {
+    const second = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys, clock })
+    second.import(state, 150)
+    assert.equal(second.stats.keys, 2)
+    // Nobody takes more than the window has, on either side of the deploy.
+    assert.equal(second.peek('x', 1, 150).remaining, 1)
+    assert.equal(second.consume('y', 1, 150).remaining, 0)
+    assert.equal(second.consume('x', 1, 150).allowed, false)
+    assert.equal(second.consume('fresh', 1, 150).allowed, maxKeys === 100)
+    // Then the first key makes room, and later the second: what they share is between them, and behind them now.
+    assert.equal(second.consume('another', 3, 1_030).allowed, true)
+    assert.equal(second.consume('x', 3, 1_100).allowed, true)
+    assert.equal(second.consume('y', 3, 1_149.5).allowed, false)
+  }
+  const empty = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock })
+  empty.import(state, 5_000)
+  assert.equal(empty.consume('x', 3, 5_000).allowed, true)
+  assert.equal(empty.export(5_000).overflow, undefined)
+})
+
 test('what is no state is not imported', () => {
   const good = { version: 1, windowMs: 1_000, exportedAt: 1, clockAt: null, keys: [['k', [[5, 1]]]] }
   const bad: unknown[] = [
@@ -528,7 +567,21 @@ test('what is no state is not imported', () => {
           ]
         ]
       ]
-    }
+    },
+    {
+      ...good,
+      keys: [
+        ['k', [[5, 1]]],
+        ['k', [[6, 1]]]
+      ]
+    },
+    ...[
+      null,
+      {},
+      { stamps: [[5, 1]] },
+      { stamps: [[5, 0]], keys: [] },
+      { stamps: [], keys: [['k', null]] }
+    ].map(overflow => ({ ...good, overflow }))
   ]
   for (const state of bad) {
     const limiter = new RateLimiter(options)

@@ -180,11 +180,28 @@ export class SlidingWindow {
     }
   }
 
-  /** Puts back what `live` gave: keys in its order, each once. */
+  /** Puts back what `live` gave: keys in order of their last stamps, each once. */
   restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
     const slot = this.#openSlot()
     this.#keys.add(key, slot)
     for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
+  }
+
+  /** What counts in the overflow window, and its keys with their last stamps, oldest first. */
+  overflow(now: number): { stamps: [stamp: number, units: number][]; keys: [key: string, stamp: number][] } {
+    if (this.#overflowSlot === 0) return { stamps: [], keys: [] }
+    const keys = [...this.#overflowKeys].filter(([, stamp]) => stamp > now)
+    return { stamps: this.#windows.live(this.#overflowSlot, now), keys }
+  }
+
+  /** Puts back what `overflow` gave, between the keys that it is older and newer than. */
+  restoreOverflow(
+    stamps: readonly (readonly [stamp: number, units: number])[],
+    keys: readonly (readonly [key: string, stamp: number])[]
+  ): void {
+    this.#overflowSlot = this.#openSlot()
+    for (const [stamp, units] of stamps) this.#windows.restore(this.#overflowSlot, stamp, units)
+    for (const [key, stamp] of keys) this.#overflowKeys.set(key, stamp)
   }
 
   reset(identifier: string): void {
