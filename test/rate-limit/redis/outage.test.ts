@@ -123,7 +123,11 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
 
   test('several windows at once in an outage: as each is told, and none keeps what another refused', async t => {
     for (const onOutage of ['closed', 'open', 'local'] as const) {
-      const { server, client, limiter, reporter } = await prepare(t, { onOutage, maxRequests: 3, name: 'wide' })
+      const { server, client, limiter, reporter } = await prepare(t, {
+        onOutage,
+        maxRequests: 3,
+        name: 'wide'
+      })
       const options = { client, maxRequests: 1, windowSeconds: 60, timeoutMs: 400, retryMs: 100, reporter }
       const narrow = new RedisRateLimiter({ ...options, onOutage, name: 'narrow' })
       t.after(() => narrow.close())
