@@ -27,7 +27,7 @@ local windowKey, leaseKey = KEYS[1], KEYS[2]
 local window, limit, tick = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 `
 
-/** From the string to what is live of it, and back. Needs what `given` names. */
+/** From the string to what is live of it. Needs what `given` names. */
 export const opened = `
 local TRAILER, ENTRY, CHUNK = 52, 12, 64 * 12
 local call, pack, unpack = redis.call, struct.pack, struct.unpack
@@ -48,11 +48,6 @@ if newest - tick > clock + skew then
 end
 local now = clock + skew
 
-local function entriesFrom(index, bytes)
-  if index >= written then return '' end
-  return call('GETRANGE', windowKey, index * ENTRY, math.min(index * ENTRY + bytes, written * ENTRY) - 1)
-end
-
 if used > 0 and oldest + window <= now then
   if newest + window <= now then
     entries, dead, used, last, oldest, newest, written, fresh = 0, 0, 0, 0, 0, 0, 0, true
@@ -60,7 +55,8 @@ if used > 0 and oldest + window <= now then
     -- Under steady load a call finds one or two that have expired since the last.
     local before, live, bytes = dead, false, 4 * ENTRY
     while not live do
-      local chunk = entriesFrom(dead, bytes)
+      local first = dead * ENTRY
+      local chunk = call('GETRANGE', windowKey, first, math.min(first + bytes, written * ENTRY) - 1)
       bytes = CHUNK
       if chunk == '' then error('the window at this key is damaged') end
       for at = 1, #chunk, ENTRY do
@@ -77,9 +73,13 @@ if used > 0 and oldest + window <= now then
   end
 end
 
-local leases, leaseEnd = {}, 0
-local function countLeases()
-  leased = 0
+local leases, leaseEnd = nil, 0
+`
+
+/** Which leases count. */
+export const countLeases = `
+if leased > 0 then
+  leased, leases = 0, {}
   local records = call('HGETALL', leaseKey)
   for i = 1, #records, 2 do
     local count, ends = unpack('<I4d', records[i + 1])
@@ -93,33 +93,34 @@ local function countLeases()
   end
   if #leases > 1 then table.sort(leases, function(a, b) return a[1] < b[1] end) end
 end
+`
 
-local function append(stamp, count)
-  if used > 0 and stamp == newest then
-    last = last + count
-    if tail == '' then written = written - 1 end
-    tail = string.sub(tail, 1, -1 - ENTRY) .. pack('<dI4', stamp, last)
-  else
-    tail = tail .. pack('<dI4', stamp, count)
-    entries = entries + 1
-    last = count
-    if used == 0 then oldest = stamp end
-    newest = stamp
-  end
-  used = used + count
-  dirty = true
+/** Puts units behind the newest entry, or into it. Arguments are names. */
+export function append(stamp: string, count: string): string {
+  return `
+if used > 0 and ${stamp} == newest then
+  last = last + ${count}
+  if tail == '' then written = written - 1 end
+  tail = string.sub(tail, 1, -1 - ENTRY) .. pack('<dI4', ${stamp}, last)
+else
+  tail = tail .. pack('<dI4', ${stamp}, ${count})
+  entries = entries + 1
+  last = ${count}
+  if used == 0 then oldest = ${stamp} end
+  newest = ${stamp}
 end
+used = used + ${count}
+dirty = true
+`
+}
 
-local function resetIn()
-  local last = 0
-  if used > 0 then last = newest end
-  if leased > 0 and leaseEnd > last then last = leaseEnd end
-  if last == 0 then return 0 end
-  return last + window - now
-end
-
-local function save()
-  if not dirty then return end
+/** Back to the string, when something is other than it was. Sets `untilFree`, µs. */
+export const save = `
+local untilFree = 0
+if used > 0 then untilFree = newest end
+if leased > 0 and leaseEnd > untilFree then untilFree = leaseEnd end
+if untilFree > 0 then untilFree = untilFree + window - now end
+if dirty then
   local body
   if fresh then
     body = ''
@@ -130,10 +131,9 @@ local function save()
     dead = 0
   end
   -- Kept an eighth longer than it counts, so that not every call has to say so again.
-  local needed, longer = resetIn(), body
-  if clock + needed > expires then
-    needed = needed * 1.125
-    expires = clock + needed
+  local longer = body
+  if clock + untilFree > expires then
+    expires = clock + untilFree * 1.125
     longer = true
   end
   local trailer = pack('<I4I4I4I4I4dddd', entries, dead, used, leased, last, skew, oldest, newest, expires)
@@ -148,13 +148,21 @@ local function save()
 end
 `
 
-export const unitStamps = `
-local function stampOfUnit(k)
-  if #leases == 0 and k <= 1 then return oldest end
+/** The stamp of the k-th unit that is live, as `freed`. */
+const findUnit = `
+local k = used + leased + cost - limit
+if not leases and k <= 1 then
+  freed = oldest
+else
+  local function entriesFrom(index)
+    if index >= written then return '' end
+    return call('GETRANGE', windowKey, index * ENTRY, math.min(index * ENTRY + CHUNK, written * ENTRY) - 1)
+  end
+  local leases = leases or {}
   local index, seen, i, l = dead, 0, 1, 1
-  local chunk = entriesFrom(index, CHUNK)
+  local chunk = entriesFrom(index)
   if #chunk < CHUNK then chunk = chunk .. tail end
-  while true do
+  repeat
     local stamp, count
     if i <= #chunk then stamp, count = unpack('<dI4', chunk, i) end
     if leases[l] and (not stamp or leases[l][1] < stamp) then
@@ -162,21 +170,19 @@ local function stampOfUnit(k)
     else
       i = i + ENTRY
     end
-    seen = seen + count
-    if seen >= k then return stamp end
-    if i > #chunk then
+    seen, freed = seen + count, stamp
+    if seen < k and i > #chunk then
       index, i = index + #chunk / ENTRY, 1
-      chunk = entriesFrom(index, CHUNK)
+      chunk = entriesFrom(index)
       if #chunk < CHUNK and index <= written then chunk = chunk .. tail end
     end
-  end
+  until seen >= k
 end
 `
 
 /** Whether `cost` units fit, and when they will. Needs `cost`. */
 export const judge = `
-if leased > 0 then countLeases() end
-
+${countLeases}
 local allowed, retry, certain = used + leased + cost <= limit, 0, 0
 local stamp = now
 if tick > 0 then stamp = (math.floor(now / tick) + 1) * tick end
@@ -184,7 +190,9 @@ if stamp < newest then stamp = newest end
 if cost > limit then
   retry = -1
 elseif not allowed then
-  retry = stampOfUnit(used + leased + cost - limit) + window - now
+  local freed
+${findUnit}
+  retry = freed + window - now
   if used + cost > limit then certain = oldest + window - now end
 end
 `

@@ -1,6 +1,6 @@
 /** The scripts that run on Redis, each call atomic on the server's own clock. What a window is: window-lua.ts. */
 import { createHash } from 'node:crypto'
-import { given, judge, opened, unitStamps } from './window-lua.ts'
+import { append, countLeases, given, judge, opened, save } from './window-lua.ts'
 
 /**
  * ARGV   4 cost   5 '1' only to look
@@ -26,7 +26,9 @@ if ARGV[9] and ARGV[9] ~= '' then
       local stamp = tonumber(ARGV[11])
       if tick > 0 then stamp = (math.floor(stamp / tick) + 1) * tick end
       settled = math.max(newest, math.min(stamp, now + tick))
-      if settled + window > now then append(settled, units) end
+      if settled + window > now then 
+${append('settled', 'units')}
+      end
     end
   end
 end
@@ -43,13 +45,13 @@ if allowed and cost > 0 and not look then
     stamp = now
     dirty = true
   else
-    append(stamp, cost)
+${append('stamp', 'cost')}
   end
 end
-save()
+${save}
 local left = math.max(0, limit - used - leased)
-if allowed and granted == 0 and settled == 0 then return { 1, left, resetIn(), stamp } end
-return { allowed and 1 or 0, left, resetIn(), stamp, retry, certain, granted, settled }
+if allowed and granted == 0 and settled == 0 then return { 1, left, untilFree, stamp } end
+return { allowed and 1 or 0, left, untilFree, stamp, retry, certain, granted, settled }
 `
 
 /**
@@ -62,13 +64,13 @@ const together = `
 local cost = tonumber(ARGV[1])
 
 local function openWindow(windowKey, leaseKey, window, limit, tick)
-${opened}${unitStamps}${judge}
+${opened}${judge}
   local function charge()
-    append(stamp, cost)
+${append('stamp', 'cost')}
   end
   local function answer()
-    save()
-    return { allowed and 1 or 0, math.max(0, limit - used - leased), resetIn(), stamp, retry, certain }
+${save}
+    return { allowed and 1 or 0, math.max(0, limit - used - leased), untilFree, stamp, retry, certain }
   end
   return allowed, charge, answer
 end
@@ -102,7 +104,7 @@ while low < high do
 end
 local found, count = unpack('<dI4', call('GETRANGE', windowKey, low * ENTRY, low * ENTRY + ENTRY - 1))
 if found ~= stamp or count < units then return 0 end
-if leased > 0 then countLeases() end
+${countLeases}
 used = used - units
 dirty = true
 -- What follows the entry is written again, with the entry or without it.
@@ -127,19 +129,19 @@ if used > 0 then
   oldest = unpack('<d', first)
   newest, last = unpack('<dI4', tail, #tail - ENTRY + 1)
 end
-save()
+${save}
 return 1
 `
 
 /** ARGV   4 name of the caller's own lease, dropped unused. Leases that others hold go on counting: they may be used. */
 const reset = `
 if ARGV[4] ~= '' then call('HDEL', leaseKey, ARGV[4]) end
-if leased > 0 then countLeases() end
+${countLeases}
 entries, dead, used, last, oldest, newest, written, fresh, dirty = 0, 0, 0, 0, 0, 0, 0, true, true
 if leased == 0 then
   call('DEL', windowKey, leaseKey)
 else
-  save()
+${save}
 end
 return 1
 `
@@ -150,7 +152,7 @@ export interface Script {
   readonly sha: string
 }
 
-export const consumeScript: Script = script(given + opened + asked + unitStamps + settle + judge + take)
+export const consumeScript: Script = script(given + opened + asked + settle + judge + take)
 export const togetherScript: Script = script(together)
 export const refundScript: Script = script(given + opened + refund)
 export const resetScript: Script = script(given + opened + reset)
