@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()
 
 /** A database with one table of two columns. */
-function database(t: TestContext): { folder: string; path: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-sqlite-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+function database(): { folder: string; path: string } {
+  const folder = temporaryFolder()
   const path = join(folder, 'test.db')
   const connection = driver.open(path)
   connection.exec('CREATE TABLE pairs (name TEXT NOT NULL, number REAL)')
@@ -38,7 +37,7 @@ function pairs(...names: (string | null)[]): SqliteInsert {
 const count = [{ sql: 'SELECT count(*) AS count FROM pairs', values: [] }]
 
 test('inserts columns as rows and answers queries', async t => {
-  const sqlite = thread(t, database(t).path)
+  const sqlite = thread(t, database().path)
   await sqlite.insert(pairs('a', 'b'))
   assert.deepEqual(
     await sqlite.query([
@@ -50,7 +49,7 @@ test('inserts columns as rows and answers queries', async t => {
 })
 
 test('every row of any number goes in, in order', async t => {
-  const sqlite = thread(t, database(t).path)
+  const sqlite = thread(t, database().path)
   const names = Array.from({ length: 16 * 3 + 5 }, (_, i) => `row ${i}`)
   await sqlite.insert(pairs(...names))
   await sqlite.insert(pairs())
@@ -62,7 +61,7 @@ test('every row of any number goes in, in order', async t => {
 })
 
 test('an error says what SQLite said, and leaves nothing half done', async t => {
-  const sqlite = thread(t, database(t).path)
+  const sqlite = thread(t, database().path)
   await assert.rejects(sqlite.insert(pairs('a', null)), {
     name: 'SqliteError',
     message: 'NOT NULL constraint failed: pairs.name',
@@ -73,7 +72,7 @@ test('an error says what SQLite said, and leaves nothing half done', async t => 
 })
 
 test('a thread that dies rejects what it was asked, and the next request gets another', async t => {
-  const { folder, path } = database(t)
+  const { folder, path } = database()
   // The real driver, in a module that takes the thread down when told to.
   const module = join(folder, 'driver.cjs')
   writeFileSync(
@@ -97,8 +96,8 @@ test('a thread that dies rejects what it was asked, and the next request gets an
   assert.deepEqual(await sqlite.query(count), [[{ count: 1 }]])
 })
 
-test('a driver that cannot be loaded rejects every request', async t => {
-  const { folder, path } = database(t)
+test('a driver that cannot be loaded rejects every request', async () => {
+  const { folder, path } = database()
   const sqlite = new SqliteThread({ path, module: join(folder, 'none.cjs'), busyTimeoutMs: 10 })
   await assert.rejects(sqlite.query(count), /Cannot find module/)
   await assert.rejects(sqlite.query(count), /Cannot find module/)
@@ -106,7 +105,7 @@ test('a driver that cannot be loaded rejects every request', async t => {
 })
 
 test('insertSync waits for everything, and says when it failed', async t => {
-  const { path } = database(t)
+  const { path } = database()
   const sqlite = thread(t, path)
   const first = sqlite.insert(pairs('a'))
   sqlite.insertSync(pairs('b', 'c'), 10_000)
@@ -118,7 +117,7 @@ test('insertSync waits for everything, and says when it failed', async t => {
 })
 
 test('insertSync does not wait for ever', async t => {
-  const { path } = database(t)
+  const { path } = database()
   const sqlite = thread(t, path, driver.module, 500)
   await sqlite.query(count)
   const connection = driver.open(path)
@@ -128,8 +127,8 @@ test('insertSync does not wait for ever', async t => {
   connection.close()
 })
 
-test('close finishes what was asked, and is safe to call twice', async t => {
-  const { path } = database(t)
+test('close finishes what was asked, and is safe to call twice', async () => {
+  const { path } = database()
   const sqlite = new SqliteThread({ path, module: driver.module, busyTimeoutMs: 10 })
   const inserting = sqlite.insert(pairs('a'))
   await sqlite.close()

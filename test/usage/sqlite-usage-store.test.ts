@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { now, record, storeContract } from './store-contract.ts'
 
 const drivers: SqliteDriverName[] = ['libsql']
@@ -18,12 +18,6 @@ function moduleUrl(name: string): string {
   return JSON.stringify(pathToFileURL(join(import.meta.dirname, `../../lib/usage/${name}.ts`)).href)
 }
 
-function folder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'ostiary-usage-'))
-  t.after(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
-
 function databaseAt(t: TestContext, path: string, driver?: SqliteDriverName): SqliteDatabase {
   const database = sqliteDriver(driver).open(path)
   t.after(() => database.close())
@@ -31,7 +25,7 @@ function databaseAt(t: TestContext, path: string, driver?: SqliteDriverName): Sq
 }
 
 for (const driver of drivers) {
-  const open = (t: TestContext, path = join(folder(t), 'usage.db')): SqliteUsageStore => {
+  const open = (t: TestContext, path = join(temporaryFolder(), 'usage.db')): SqliteUsageStore => {
     const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 20, clock: () => now })
     t.after(() => store.close())
     return store
@@ -40,7 +34,7 @@ for (const driver of drivers) {
   storeContract(driver, open)
 
   test(`${driver}: a private file in WAL mode, and one clean file after closing`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     assert.equal(store.driver, driver)
     await store.append([record()])
@@ -52,7 +46,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: the row has the fields, under their snake_case names`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     await store.append([
       record({
@@ -87,7 +81,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: statistics look up the user's rows in the index`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     open(t, path)
     const plan = databaseAt(t, path, driver)
       .prepare('EXPLAIN QUERY PLAN SELECT count(*) FROM token_usage WHERE user_email = ? AND timestamp >= ?')
@@ -109,7 +103,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: what was stored is there when the file is opened again`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const first = open(t, path)
     await first.append([record(), record()])
     await first.close()
@@ -120,7 +114,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a locked database rejects the batch, stores none of it, and takes it later`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     await store.append([record()])
     const other = databaseAt(t, path, driver)
@@ -134,7 +128,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a database that is locked at the start is used when the lock is gone`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const other = databaseAt(t, path, driver)
     other.exec('BEGIN EXCLUSIVE')
     const store = open(t, path)
@@ -145,7 +139,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a file that went away before the first batch is made again`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     rmSync(path)
     await assert.rejects(store.append([record()]), /no such table/)
@@ -164,7 +158,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: when the disk takes no more, batches are rejected whole`, { skip: noShell }, t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const program = `
       import { SqliteUsageStore } from ${moduleUrl('sqlite-usage-store')}
       const store = new SqliteUsageStore({ path: ${JSON.stringify(path)}, driver: '${driver}' })
@@ -201,7 +195,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: several writers share one file`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const stores = Array.from({ length: 3 }, () => {
       const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 10_000, clock: () => now })
       t.after(() => store.close())
@@ -216,7 +210,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: close while writing keeps every batch that was taken`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     const writing = Array.from({ length: 20 }, () =>
       store.append(Array.from({ length: 100 }, () => record()))
@@ -231,7 +225,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: appendSync stores after what is under way`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     const writing = store.append(Array.from({ length: 2_000 }, () => record()))
     store.appendSync([record()])
@@ -283,8 +277,8 @@ for (const driver of drivers) {
   }
 
   for (const [what, pathIn, cause] of unusable) {
-    test(`${driver}: ${what} is a clear error at construction`, t => {
-      const dir = folder(t)
+    test(`${driver}: ${what} is a clear error at construction`, () => {
+      const dir = temporaryFolder()
       chmodSync(dir, 0o755)
       const path = pathIn(dir)
       const before = existsSync(path) && statSync(path).isFile() ? readFileSync(path) : undefined
