@@ -118,7 +118,7 @@ test('insertSync waits for everything, and says when it failed', async t => {
 
 test('insertSync does not wait for ever', async t => {
   const { path } = database()
-  const sqlite = thread(t, path, driver.module, 500)
+  const sqlite = thread(t, path, driver.module, 60_000)
   await sqlite.query(count)
   const connection = driver.open(path)
   connection.exec('BEGIN IMMEDIATE')
