@@ -62,6 +62,11 @@ export class BucketLayout {
     this.significantDigits = significantDigits
     this.unitMagnitude = bitLength(lowest) - 1
     this.subBucketMagnitude = subBucketMagnitudes[significantDigits]!
+    if (this.unitMagnitude + this.subBucketMagnitude > maxMagnitude) {
+      throw new RangeError(
+        `Histogram: lowest must be less than ${2 ** (maxMagnitude - this.subBucketMagnitude + 1)} with ${significantDigits} digits, got ${lowest}`
+      )
+    }
     this.subBucketCount = 1 << this.subBucketMagnitude
     this.bucketCount = 1
     for (let covered = this.subBucketCount * 2 ** this.unitMagnitude; covered <= highest; covered *= 2) {
@@ -113,6 +118,9 @@ export class BucketLayout {
     return Math.max((index >> (this.subBucketMagnitude - 1)) - 1, 0)
   }
 }
+
+/** Of the values in the first bucket, in bits: HdrHistogram computes with 63 of them. */
+const maxMagnitude = 62
 
 const largestInt32 = 2 ** 31 - 1
 

@@ -107,16 +107,17 @@ export class Histogram extends HistogramView {
   /**
    * Counts a value and those that a stalled caller failed to measure: value - interval, value - 2 * interval, … down to
    * the interval itself (coordinated omission).
-   * @param expectedInterval between two values, same unit; 0 for no correction
+   * @param expectedInterval between two values, same unit; one below 1 or above the value corrects nothing. What is no
+   * number is refused together with the value.
    */
   recordCorrected(value: number, expectedInterval: number, count = 1): void {
-    if (!isMagnitude(expectedInterval)) {
+    if (typeof expectedInterval !== 'number' || Number.isNaN(expectedInterval)) {
       this.counts.addInvalid(1)
       return
     }
     this.record(value, count)
     const interval = Math.floor(expectedInterval)
-    if (interval === 0 || !isMagnitude(value) || !isCount(count)) return
+    if (!(interval >= 1 && interval <= value) || !isMagnitude(value) || !isCount(count)) return
     const { layout } = this
     let missing = Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER) - interval
     while (missing >= interval) {
