@@ -25,13 +25,21 @@ function thread(t: TestContext, path: string, module = driver.module, busyTimeou
   return started
 }
 
+/** One row for each name, every one a group of its own. */
 function pairs(...names: (string | null)[]): SqliteInsert {
+  return groups(...names.map((name, i): [string | null, number[]] => [name, [i + 0.5]]))
+}
+
+/** Rows of one name for each list of numbers. */
+function groups(...lists: [string | null, number[]][]): SqliteInsert {
   return {
     into: 'INSERT INTO pairs (name, number)',
-    textsPerRow: 1,
+    textsPerGroup: 1,
+    numbersPerGroup: 0,
     numbersPerRow: 1,
-    texts: names,
-    numbers: Float64Array.from(names, (_, i) => i + 0.5)
+    text: lists.map(([name]) => name ?? '').join(''),
+    lengths: Int32Array.from(lists, ([name]) => name?.length ?? -1),
+    numbers: Float64Array.from(lists.flatMap(([, numbers]) => [numbers.length, ...numbers]))
   }
 }
 
@@ -51,7 +59,7 @@ test('inserts columns as rows and answers queries', async t => {
 
 test('every row of any number goes in, in order', async t => {
   const sqlite = thread(t, database(t).path)
-  const names = Array.from({ length: 16 * 3 + 5 }, (_, i) => `row ${i}`)
+  const names = Array.from({ length: 32 * 2 + 5 }, (_, i) => `row ${i}`)
   await sqlite.insert(pairs(...names))
   await sqlite.insert(pairs())
   const [rows] = await sqlite.query([{ sql: 'SELECT * FROM pairs ORDER BY rowid', values: [] }])
