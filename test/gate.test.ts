@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import connect from 'connect'
@@ -24,6 +23,7 @@ import {
 } from '../lib/index.ts'
 import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
 import { converse, listen } from './support/server.ts'
+import { temporaryFolder } from './support/temporary-folder.ts'
 
 const audience = 'orders-api'
 const person = { sub: 'jane', sid: 's-1', name: 'Jane Doe', email: 'jane@example.com', client_id: 'web' }
@@ -50,7 +50,7 @@ interface Setup {
 async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
   const issuer = setup.issuer ?? (await LocalIssuer.start({ audience }))
   if (setup.issuer === undefined) t.after(() => issuer.close())
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
+  const folder = temporaryFolder()
   const auditPath = join(folder, 'audit.jsonl')
   const reports: Report[] = []
   const gate = ostiary({
@@ -66,7 +66,6 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
   const port = await listen(t, createServer(gate.wrap(handler)))
   t.after(async () => {
     await gate.close()
-    await rm(folder, { recursive: true })
   })
   return {
     gate,
@@ -457,9 +456,8 @@ test('the exchange is at hand anywhere below the handler, on request', async t =
   assert.equal(await (await call('/', await issuer.issue(person))).text(), 'jane')
 })
 
-test('wrong options are named at construction, with the value', async t => {
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
-  t.after(() => rm(folder, { recursive: true }))
+test('wrong options are named at construction, with the value', async () => {
+  const folder = temporaryFolder()
   const file = join(folder, 'a-file')
   await writeFile(file, '')
   const auth = { issuer: 'https://login.example.com/', audience, jwks: { keys: [] } }

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
 import { createServer, get, type IncomingMessage, type RequestListener } from 'node:http'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { parseList } from 'structured-headers'
@@ -24,6 +22,7 @@ import { type Limiter, LimiterUnavailableError } from '../../lib/rate-limit/rate
 import type { RateLimitHeaderFormat } from '../../lib/rate-limit/rate-limit-headers.ts'
 import { RateLimiter } from '../../lib/rate-limit/rate-limiter.ts'
 import { converse, listen } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const ok: RequestListener = (_req, res) => {
   res.end('ok')
@@ -497,7 +496,7 @@ test('an identifier that is none is a 500, not a key that all share', async t =>
 })
 
 test('a Unix socket has no address: 500 without a trusted proxy, and with one the client it names', async t => {
-  const path = join(mkdtempSync(join(tmpdir(), 'ostiary-')), 's')
+  const path = join(temporaryFolder(), 's')
   let trustProxy = 0
   const server = createServer((req, res) => {
     const context = {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { LocalIssuer } from '../../examples/local-issuer.ts'
 import { type Gate, ostiary } from '../../lib/gate.ts'
 import { bytesFor } from '../http/wire.ts'
 import { listen } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const audience = 'orders-api'
 let issuer: LocalIssuer
@@ -28,7 +28,7 @@ interface Counted {
 
 /** Sends bytes to a guarded server whose own answers are seen too. */
 async function send(t: TestContext, request: string): Promise<Counted> {
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-input-'))
+  const folder = temporaryFolder()
   const path = join(folder, 'audit.jsonl')
   const reports: unknown[] = []
   const gate = ostiary({
@@ -40,7 +40,6 @@ async function send(t: TestContext, request: string): Promise<Counted> {
   })
   t.after(async () => {
     await gate.close()
-    await rm(folder, { recursive: true })
   })
   const server = createServer(gate.wrap((req, res) => res.end(req.url)))
   gate.attach(server)
