@@ -19,17 +19,22 @@ export class PolicyFields {
   readonly limit: string
   readonly #beforeRemaining: string
 
-  /** @throws TypeError when the name or a number has no place in a structured field */
-  constructor(name: string, limit: number, windowMs: number) {
+  /**
+   * @param windowMs undefined: the limit is of requests at a time
+   * @throws TypeError when the name or a number has no place in a structured field
+   */
+  constructor(name: string, limit: number, windowMs: number | undefined, owner = 'rateLimit') {
     if (typeof name !== 'string' || name === '' || name.length > longestName) {
       throw new TypeError(
-        `rateLimit: name must have 1 to ${longestName} characters, got ${JSON.stringify(name)}`
+        `${owner}: name must have 1 to ${longestName} characters, got ${JSON.stringify(name)}`
       )
     }
     try {
-      this.policy = item(name, { q: limit, w: seconds(windowMs) })
+      const rest: Record<string, BareItem> =
+        windowMs === undefined ? { qu: 'concurrent-requests' } : { w: seconds(windowMs) }
+      this.policy = item(name, { q: limit, ...rest })
     } catch {
-      throw new TypeError(`rateLimit: name must be printable ASCII, got ${JSON.stringify(name)}`)
+      throw new TypeError(`${owner}: name must be printable ASCII, got ${JSON.stringify(name)}`)
     }
     this.name = name
     this.limit = String(limit)

@@ -209,6 +209,8 @@ export class RateLimitStage implements Stage {
   }
 
   #addHeaders(exchange: Exchange, set: WindowSet, keys: readonly string[], { decisions }: Verdict): void {
+    // What nobody counts has no numbers: full ones would be as false as none.
+    for (const { uncounted } of decisions) if (uncounted) return
     let tightest = 0
     let states = ''
     for (let i = 0; i < decisions.length; i++) {
