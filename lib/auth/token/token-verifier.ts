@@ -179,13 +179,25 @@ export class TokenVerifier {
     const { header, claims } = token
     // By the exact string: a list, a missing issuer or another spelling finds nothing.
     const trusted = this.#trusted.get(claims.iss as string)
-    if (trusted === undefined) return refusals.issuer
+    if (trusted === undefined) return this.#unknownIssuer(claims.iss)
     const refusal = trusted.trust.judge(claims, header, this.clock.now())
     if (refusal !== undefined) return refusal
     const underway = this.#join(text)
     if (underway !== undefined) return underway
     const keys = signingKeys(header, trusted.trust.keys)
     return keys instanceof Refusal ? keys : this.#begin(text, this.#verify(token, keys, trusted))
+  }
+
+  /** The most frequent mistake in a configuration is told, though nobody is let in for it (RFC 8414, section 4). */
+  #unknownIssuer(iss: unknown): Refusal {
+    if (typeof iss !== 'string') return refusals.issuer
+    const configured = iss.endsWith('/') ? iss.slice(0, -1) : `${iss}/`
+    if (this.#trusted.has(configured)) {
+      const [given, expected] = [JSON.stringify(iss), JSON.stringify(configured)]
+      const text = `a token’s iss is ${given}, the issuer is configured as ${expected}: they differ in the trailing slash`
+      this.#reporter.report('issuer_mismatch', new Error(text))
+    }
+    return refusals.issuer
   }
 
   /** What is under way for the same token: it is asked about, or its signature verified, once. */
