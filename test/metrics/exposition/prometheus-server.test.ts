@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -15,6 +14,7 @@ import { MetricsCollector } from '../../../lib/metrics/metrics-collector.ts'
 import { ProcessMetrics } from '../../../lib/metrics/process-metrics.ts'
 import { missing } from '../../support/program.ts'
 import { listen } from '../../support/server.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const skip = missing('prometheus') || missing('promtool')
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -61,7 +61,7 @@ function contentTypeOf(res: object): string {
 }
 
 async function prometheus(t: TestContext, target: number, features: string[]) {
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-prometheus-'))
+  const folder = temporaryFolder()
   const config = join(folder, 'prometheus.yml')
   await writeFile(
     config,
@@ -85,7 +85,7 @@ scrape_configs:
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] }
   )
-  t.after(() => stop(child, folder))
+  t.after(() => stop(child))
   let errors = ''
   child.stderr.on('data', chunk => {
     errors += chunk
@@ -113,12 +113,11 @@ function results(answer: unknown): unknown[] {
   return Array.isArray(data) ? data : (data?.result ?? [])
 }
 
-async function stop(child: ChildProcess, folder: string): Promise<void> {
+async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode === null) {
     child.kill()
     await once(child, 'exit')
   }
-  await rm(folder, { recursive: true, force: true })
 }
 
 async function freePort(): Promise<number> {

@@ -95,7 +95,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     for (let i = 0; i < 5; i++) {
       const decision = await limiter.consume('k')
       assert.equal(decision.allowed, true)
-      assert.equal(decision.decidedBy, 'outage')
+      assert.deepEqual([decision.decidedBy, decision.uncounted, decision.remaining], ['outage', true, 1])
       assert.equal((await limiter.peek('k')).decidedBy, 'outage')
     }
     const reservation = await limiter.reserve('k')

@@ -71,6 +71,18 @@ describe('RedisRateLimiter', { skip: missing('redis-server') }, () => {
     assert.equal((await limiter.peek('a')).allowed, false)
   })
 
+  test('a window is as long as it is in memory: floating point takes nothing off', async () => {
+    for (const [windowSeconds, windowMs] of [
+      [2.006, 2_006],
+      [0.0011, 1.1],
+      [4.35, 4_350]
+    ]) {
+      const limiter = await limiterWith({ windowSeconds, name: `of ${windowSeconds}` })
+      assert.equal(limiter.windowMs, windowMs)
+      assert.equal((await limiter.consume('a')).resetMs, windowMs)
+    }
+  })
+
   for (const { name, maxRequests, windowMs, events } of traces) {
     test(`answers as the oracle does: ${name}`, async t => {
       const timed = new RedisAtTime(server.port)

@@ -108,6 +108,12 @@ describe('SharedRateLimiter', () => {
     fc.assert(run, { numRuns: 150 })
   })
 
+  test('a window is as long as it is in other limiters: floating point takes nothing off', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 2.006 })
+    assert.equal(limiter.windowMs, 2_006)
+    assert.equal(limiter.consume('k', 1, 0).resetMs, 2_006)
+  })
+
   test('a limit of 10 000, filled, refused and emptied', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 10_000, windowSeconds: 60 })
     for (let i = 0; i < 10_000; i++) assert.equal(limiter.consume('k', 1, i).allowed, true)
