@@ -322,26 +322,22 @@ const outages: [
   ['no object', () => ({ status: 200, body: '[]' })],
   ['active as text', () => ({ status: 200, body: '{"active":"true","aud":"orders"}' })],
   ['too much', () => ({ status: 200, body: `{"active":true,"x":"${'x'.repeat(1_100_000)}"}` })],
-  [
-    'nothing in time',
-    async () => {
-      await delay(300)
-      return { status: 200, body: '{"active":true,"aud":"orders"}' }
-    }
-  ]
+  ['nothing in time', () => new Promise(() => {})]
 ]
 for (const [what, respond] of outages) {
   test(`an authorization server that answers with ${what} is a 503`, async t => {
     const server = await authorizationServer(t)
     server.respond = respond
-    const { ask, reporter, last } = await guarded(t, introspection(server, { timeoutMs: 100 }))
+    const timeoutMs = what === 'nothing in time' ? 100 : 60_000
+    const { ask, reporter, last } = await guarded(t, introspection(server, { timeoutMs }))
     const answer = await ask('opaque-1')
     assert.deepEqual([answer.status, answer.retryAfter, answer.challenge], [503, '1', null])
     assert.equal(last().denial?.reason, 'introspection_unavailable')
     assert.equal(reporter.counts.get('introspection'), 1)
     server.respond = undefined
     server.answers.set('opaque-1', { active: true, aud: 'orders', sub: 'x' })
-    assert.equal((await ask('opaque-1')).status, 200, 'not remembered')
+    // Not remembered; on a busy machine the good answer may be late as well.
+    while ((await ask('opaque-1')).status !== 200) assert.equal(timeoutMs, 100)
   })
 }
 
