@@ -10,6 +10,7 @@ import type { GuardedRequest } from '../../lib/http/pipeline.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 import { listen } from '../support/server.ts'
 import { guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
+import { SimulatedTime } from './simulation.ts'
 
 test('a good token lets in, and says who it is', async t => {
   const issuer = await sharedIssuer()
@@ -120,7 +121,10 @@ test('a listener that throws changes no answer', async t => {
 test('an identity provider that is down at start: 503 until keys arrive', async t => {
   const issuer = await localIssuer(t)
   issuer.fault = 'down'
-  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
+  // Timers stand still: no second attempt fails in the meantime.
+  const clock = new SimulatedTime()
+  clock.wallShift = Date.now() - clock.now()
+  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience, clock })
   const token = await issuer.issue()
   await assert.rejects(verifier.ready(), /JWKS of http:.*openid-configuration/)
   const refused = await bear(token)
