@@ -131,7 +131,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
       const options = { client, maxRequests: 1, windowSeconds: 60, timeoutMs: 400, retryMs: 100, reporter }
       const narrow = new RedisRateLimiter({ ...options, onOutage, name: 'narrow' })
       t.after(() => narrow.close())
-      await server.kill()
+      await server.stop()
       const reserve = () => limiter.reserveWith([narrow], ['k', 'k'], 1)!
       if (onOutage === 'closed') await assert.rejects(reserve(), LimiterUnavailableError)
       else {
