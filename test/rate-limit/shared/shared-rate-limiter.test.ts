@@ -190,6 +190,19 @@ describe('SharedRateLimiter', () => {
     }
   })
 
+  test('a state in any order: who is dead first makes room first', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock: () => 0 })
+    // Two keys under one lock.
+    const keys = [
+      [`${'0'.repeat(31)}1`, [[900, 1]]],
+      [`${'0'.repeat(31)}2`, [[100, 1]]]
+    ] as const
+    const secret = 'A'.repeat(22)
+    limiter.import({ version: 1, windowMs: 1_000, exportedAt: 0, clockAt: 0, secret, keys })
+    limiter.consume('fresh', 1, 100)
+    assert.deepEqual([limiter.stats.reclaimed, limiter.stats.overflowed], [1, 0])
+  })
+
   test('a state for which there is no memory is not taken over in part', () => {
     const first = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 60, maxKeys: 100 })
     for (let i = 0; i < 100; i++) first.consume(`k${i}`, 1, 0)
