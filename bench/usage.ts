@@ -18,7 +18,7 @@ export const suite: Suite = {
   name: 'usage',
   rows: () => [recordRow(), sqliteRow()],
   async *figures({ quick }) {
-    const rounds = quick ? 3 : 9
+    const rounds = quick ? 5 : 15
     yield await handOver(rounds)
     yield await cpuOfRow(rounds)
   }
@@ -100,7 +100,7 @@ const mixtures: [name: string, tokens: number][] = [
   ['one token', 1],
   ['10 000 tokens', 10_000]
 ]
-const batchesPerRound = 40
+const batchesPerRound = 20
 
 /**
  * What the event loop does in one go when a batch is due: to copy it out of the queue and post it to the thread. Measured as CPU
