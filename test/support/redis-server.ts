@@ -34,7 +34,7 @@ export class RedisServer {
     this.#process?.kill('SIGCONT')
   }
 
-  async stop(): Promise<void> {
+  async kill(): Promise<void> {
     const child = this.#process
     this.#process = undefined
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -52,7 +52,7 @@ export interface Cleanup {
 export async function startRedis(t: Cleanup, ...args: string[]): Promise<RedisServer> {
   for (let attempt = 1; ; attempt++) {
     const server = new RedisServer(portBelowTheEphemeral(), args)
-    t.after(() => server.stop())
+    t.after(() => server.kill())
     try {
       await server.start()
       return server

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()
@@ -24,13 +25,21 @@ function thread(t: TestContext, path: string, module = driver.module, busyTimeou
   return started
 }
 
+/** One row for each name, every one a group of its own. */
 function pairs(...names: (string | null)[]): SqliteInsert {
+  return groups(...names.map((name, i): [string | null, number[]] => [name, [i + 0.5]]))
+}
+
+/** Rows of one name for each list of numbers. */
+function groups(...lists: [string | null, number[]][]): SqliteInsert {
   return {
     into: 'INSERT INTO pairs (name, number)',
-    textsPerRow: 1,
+    textsPerGroup: 1,
+    numbersPerGroup: 0,
     numbersPerRow: 1,
-    texts: names,
-    numbers: Float64Array.from(names, (_, i) => i + 0.5)
+    text: lists.map(([name]) => name ?? '').join(''),
+    lengths: Int32Array.from(lists, ([name]) => name?.length ?? -1),
+    numbers: Float64Array.from(lists.flatMap(([, numbers]) => [numbers.length, ...numbers]))
   }
 }
 
@@ -50,7 +59,7 @@ test('inserts columns as rows and answers queries', async t => {
 
 test('every row of any number goes in, in order', async t => {
   const sqlite = thread(t, database().path)
-  const names = Array.from({ length: 16 * 3 + 5 }, (_, i) => `row ${i}`)
+  const names = Array.from({ length: 32 * 2 + 5 }, (_, i) => `row ${i}`)
   await sqlite.insert(pairs(...names))
   await sqlite.insert(pairs())
   const [rows] = await sqlite.query([{ sql: 'SELECT * FROM pairs ORDER BY rowid', values: [] }])
@@ -58,6 +67,55 @@ test('every row of any number goes in, in order', async t => {
     rows,
     names.map((name, i) => ({ name, number: i + 0.5 }))
   )
+})
+
+const texts = fc.option(
+  fc.string({ unit: 'grapheme', maxLength: 4 }).filter(name => !name.includes('\0')),
+  { nil: '' }
+)
+const sizes = fc.oneof(fc.integer({ min: 0, max: 7 }), fc.integer({ min: 30, max: 70 }))
+
+test('groups of any size become one row for each of their rows', async t => {
+  const sqlite = thread(t, database().path)
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(texts, sizes), { maxLength: 40 }), async shapes => {
+      let n = 0
+      const lists = shapes.map(([name, size]): [string, number[]] => [
+        name,
+        Array.from({ length: size }, () => ++n)
+      ])
+      await sqlite.insert(groups(...lists))
+      const [rows] = await sqlite.query([
+        { sql: 'SELECT name, number FROM pairs ORDER BY number', values: [] }
+      ])
+      assert.deepEqual(
+        rows,
+        lists.flatMap(([name, numbers]) => numbers.map(number => ({ name, number })))
+      )
+      await sqlite.query([{ sql: 'DELETE FROM pairs', values: [] }])
+    }),
+    { numRuns: 40 }
+  )
+})
+
+test('what the rows of a group share is bound in its place', async t => {
+  const { path } = database()
+  const sqlite = thread(t, path)
+  await sqlite.query([{ sql: 'CREATE TABLE wide (a, b, c, d, e)', values: [] }])
+  await sqlite.insert({
+    into: 'INSERT INTO wide (a, b, c, d, e)',
+    textsPerGroup: 2,
+    numbersPerGroup: 1,
+    numbersPerRow: 2,
+    text: 'onetwothree',
+    lengths: Int32Array.of(3, -1, 3, 5),
+    numbers: Float64Array.of(4, 100, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 1, 200, 5, 5.5)
+  })
+  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM wide ORDER BY d', values: [] }])
+  assert.deepEqual(rows, [
+    ...[1, 2, 3, 4].map(d => ({ a: 'one', b: null, c: 100, d, e: d + 0.5 })),
+    { a: 'two', b: 'three', c: 200, d: 5, e: 5.5 }
+  ])
 })
 
 test('an error says what SQLite said, and leaves nothing half done', async t => {

@@ -5,12 +5,28 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
+import { usageQueries } from '../../lib/usage/sqlite-usage-schema.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { now, record, storeContract } from './store-contract.ts'
 
 const drivers: SqliteDriverName[] = ['libsql']
 if (sqliteDriver().name === 'node:sqlite') drivers.push('node:sqlite')
+
+/** Records of which many differ in one thing only. */
+const anyMixed = fc.record({
+  tokenJti: fc.constantFrom('jti-1', 'jti-2', 'jti'),
+  userEmail: fc.constantFrom('ann@example.com', 'bob@example.com'),
+  timestamp: fc.date({ min: new Date(0), max: new Date(now), noInvalidDate: true }),
+  endpoint: fc.constantFrom('/', '/a', '/ab', '/\u{1f600}', ''),
+  method: fc.constantFrom('GET', 'POST'),
+  ipAddress: fc.constantFrom('192.0.2.1', null),
+  userAgent: fc.constantFrom('curl/8', '', null),
+  statusCode: fc.constantFrom(0, 200, 401),
+  blocked: fc.boolean(),
+  blockReason: fc.constantFrom('http_401', null)
+})
 
 const noShell = existsSync('/bin/bash') ? false : 'there is no bash'
 
@@ -80,13 +96,84 @@ for (const driver of drivers) {
     )
   })
 
-  test(`${driver}: statistics look up the user's rows in the index`, async t => {
+  test(`${driver}: statistics look up the user's rows in the index, and so does a look by hand`, t => {
     const path = join(temporaryFolder(), 'usage.db')
     open(t, path)
-    const plan = databaseAt(t, path, driver)
-      .prepare('EXPLAIN QUERY PLAN SELECT count(*) FROM token_usage WHERE user_email = ? AND timestamp >= ?')
-      .all('a', 0) as { detail: string }[]
-    assert.match(plan[0].detail, /SEARCH .* INDEX token_usage_by_user \(user_email=\? AND timestamp>\?\)/)
+    const database = databaseAt(t, path, driver)
+    const byHand = { sql: 'SELECT * FROM token_usage WHERE user_email = ?', values: ['a'] }
+    for (const { sql, values } of [...usageQueries('a', 'jti', 0), byHand]) {
+      const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values) as { detail: string }[]
+      const onTable = plan.map(({ detail }) => detail).filter(detail => detail.includes('token_usage'))
+      assert.ok(onTable.length > 0)
+      for (const detail of onTable) {
+        assert.match(
+          detail,
+          /SEARCH .* INDEX token_usage_by_user \(ANY\(<expr>\) AND user_email=\?( AND timestamp>\?)?\)/
+        )
+      }
+    }
+  })
+
+  test(`${driver}: many users' rows in one batch dirty few pages`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    // Enough of them that an index by user would have far more pages than a batch should dirty.
+    const batch = (from: number) =>
+      Array.from({ length: 2_000 }, (_, i) =>
+        record({ userEmail: `user-${(from + i * 7) % 9_973}@example.com` })
+      )
+    for (let n = 0; n < 20; n++) await store.append(batch(n * 2_000))
+    const database = databaseAt(t, path, driver)
+    database.exec('PRAGMA wal_checkpoint(RESTART)')
+    await store.append(batch(40_000))
+    const [{ log }] = database.prepare('PRAGMA wal_checkpoint(PASSIVE)').all() as { log: number }[]
+    assert.ok(log > 0 && log < 200, `${log} pages`)
+  })
+
+  test(`${driver}: a file of an earlier version, with another index, goes on being used`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    await open(t, path).append([record()])
+    const database = databaseAt(t, path, driver)
+    database.exec('DROP INDEX token_usage_by_user')
+    database.exec('CREATE INDEX token_usage_by_user ON token_usage (user_email, timestamp)')
+    database.exec('DROP TABLE sqlite_stat1')
+    const again = open(t, path)
+    await again.append([record()])
+    assert.equal((await again.stats({ userEmail: 'ann@example.com' })).totalRequests, 2)
+  })
+
+  test(`${driver}: any mixture of records is stored as it was`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    const database = databaseAt(t, path, driver)
+    let n = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyMixed, { maxLength: 120 }), async mixed => {
+        const from = n
+        const records = mixed.map(fields => record({ ...fields, responseTimeMs: ++n }))
+        await store.append(records)
+        const rows = database
+          .prepare('SELECT * FROM token_usage WHERE response_time_ms > ? ORDER BY response_time_ms')
+          .all(from) as Record<string, unknown>[]
+        assert.deepEqual(
+          rows.map(({ id: _, ...row }) => ({ ...row })),
+          records.map(one => ({
+            token_jti: one.tokenJti,
+            user_email: one.userEmail,
+            timestamp: one.timestamp.getTime(),
+            endpoint: one.endpoint,
+            method: one.method,
+            ip_address: one.ipAddress,
+            user_agent: one.userAgent,
+            status_code: one.statusCode,
+            response_time_ms: one.responseTimeMs,
+            blocked: one.blocked ? 1 : 0,
+            block_reason: one.blockReason
+          }))
+        )
+      }),
+      { numRuns: 30 }
+    )
   })
 
   test(`${driver}: more questions at once than it queues are refused, not hoarded`, async t => {

@@ -1,5 +1,5 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { compactVerify, errors } from 'jose'
+import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
 import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { type Clock, systemClock } from '../clock.ts'
@@ -11,13 +11,14 @@ import type { RevocationList } from '../revocation/revocation-list.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import { freezeClaims } from './frozen-claims.ts'
 import { ProvenToken } from './proven-token.ts'
-import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
+import { Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
+import { type SigningKeys, signingKeys } from './signing-keys.ts'
 import { TokenHeaders } from './token-header.ts'
 import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
 import { TrustedIssuer } from './trusted-issuer.ts'
 import type { VerifiedToken } from './verified-token.ts'
-import { type CachedToken, VerifiedTokenCache } from './verified-token-cache.ts'
+import { type CachedToken, type Usable, VerifiedTokenCache } from './verified-token-cache.ts'
 
 export type {
   TokenVerifierOptions,
@@ -170,55 +171,55 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
-    for (const source of this.#opaque) if (source.takes(text)) return this.#ask(source, text)
+    for (const source of this.#opaque) {
+      if (source.takes(text)) return this.#join(text) ?? this.#begin(text, this.#ask(source, text))
+    }
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
     // By the exact string: a list, a missing issuer or another spelling finds nothing.
     const trusted = this.#trusted.get(claims.iss as string)
     if (trusted === undefined) return refusals.issuer
-    return trusted.trust.judge(claims, header, this.clock.now()) ?? this.#verifyOnce(token, trusted)
+    const refusal = trusted.trust.judge(claims, header, this.clock.now())
+    if (refusal !== undefined) return refusal
+    const underway = this.#join(text)
+    if (underway !== undefined) return underway
+    const keys = signingKeys(header, trusted.trust.keys)
+    return keys instanceof Refusal ? keys : this.#begin(text, this.#verify(token, keys, trusted))
   }
 
-  #verifyOnce(token: CompactToken, trusted: Trusted): Verdict | Promise<Verdict> {
-    const underway = this.#flights.get(token.text)
-    if (underway !== undefined) {
-      this.#joined++
-      return underway
-    }
-    const keys = this.#keysFor(token, trusted.trust)
-    if (keys instanceof Refusal) return keys
-    const flight = this.#verifyWith(keys, token, trusted)
-    this.#flights.set(token.text, flight)
+  /** What is under way for the same token: it is asked about, or its signature verified, once. */
+  #join(text: string): Promise<Verdict> | undefined {
+    const underway = this.#flights.get(text)
+    if (underway !== undefined) this.#joined++
+    return underway
+  }
+
+  #begin(text: string, flight: Promise<Verdict>): Promise<Verdict> {
+    this.#flights.set(text, flight)
     return flight
   }
 
-  /** Keys at hand, or a promise of them while a refresh is worth waiting for. */
-  #keysFor(
+  /** Never rejects but by a fault of this library; ends the flight however it ends. */
+  async #verify(
     token: CompactToken,
-    trust: TrustedIssuer
-  ): readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal> | Refusal {
-    const found = keysAtHand(token, trust)
-    if (!(found instanceof Refusal) || found === refusals.keyMismatch) return found
-    const seeking = trust.keys.seek(token.header.kid)
-    return seeking === undefined ? found : seeking.then(() => keysAtHand(token, trust))
-  }
-
-  async #verifyWith(
-    coming: readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal>,
-    token: CompactToken,
+    coming: SigningKeys | Promise<SigningKeys>,
     trusted: Trusted
   ): Promise<Verdict> {
-    const { text, header } = token
+    const { text, header, claims, jws } = token
+    const { trust } = trusted
     try {
       const keys = coming instanceof Promise ? await coming : coming
       if (keys instanceof Refusal) return keys
+      // Keys may have been long in coming.
+      const late = coming instanceof Promise ? trust.judgeTimes(claims, this.clock.now()) : undefined
+      if (late !== undefined) return late
       for (const candidate of keys) {
         const imported = candidate.for(header.alg as string)
         const key = imported instanceof Promise ? await imported : imported
         this.#signatures++
         try {
-          await compactVerify(text, key)
+          await flattenedVerify(jws, key)
         } catch (error) {
           // What else jose could find wrong with a token the checks before have found.
           if (!(error instanceof errors.JWSSignatureVerificationFailed))
@@ -241,46 +242,40 @@ export class TokenVerifier {
     const { trust } = trusted
     trust.keys.countUse()
     const token = new ProvenToken(text, header, claims, trust.issuer, trusted.identity)
-    const proof = {
-      token,
-      verifiedBy,
-      keys: trust.keys,
-      notBefore: (claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000 - trust.toleranceMs,
-      expiresAt: token.expiresAt * 1000 + trust.toleranceMs
-    }
-    this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
+    this.#remember(text, token, verifiedBy, trust.keys, trust.toleranceMs)
     return this.#unlessRevoked(token)
   }
 
-  #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
-    const underway = this.#flights.get(text)
-    if (underway !== undefined) {
-      this.#joined++
-      return underway
+  async #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
+    try {
+      const token = await source.resolve(text)
+      if (token instanceof Refusal) {
+        if (token.error === 'invalid_token') this.#refused.add(text, token, [], this.clock.monotonic())
+        return token
+      }
+      this.#remember(text, token, issuersWord, noKeys, 0)
+      return this.#unlessRevoked(token)
+    } finally {
+      this.#flights.delete(text)
     }
-    const flight = source
-      .resolve(text)
-      .then(answer => this.#admitOpaque(text, answer))
-      .finally(() => this.#flights.delete(text))
-    this.#flights.set(text, flight)
-    return flight
   }
 
-  #admitOpaque(text: string, token: Verdict): Verdict {
-    const now = this.clock.monotonic()
-    if (token instanceof Refusal) {
-      if (token.error === 'invalid_token') this.#refused.add(text, token, [], now)
-      return token
-    }
-    const proof = {
-      token,
-      verifiedBy: issuersWord,
-      keys: noKeys,
-      notBefore: (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000,
-      expiresAt: token.expiresAt * 1000
-    }
-    this.cache.add(text, proof, this.clock.now(), now)
-    return this.#unlessRevoked(token)
+  #remember(
+    text: string,
+    token: VerifiedToken,
+    verifiedBy: VerificationKey,
+    keys: Usable,
+    toleranceMs: number
+  ): void {
+    if (!this.cache.takes(text)) return
+    const notBefore = (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000 - toleranceMs
+    const expiresAt = token.expiresAt * 1000 + toleranceMs
+    this.cache.add(
+      text,
+      { token, verifiedBy, keys, notBefore, expiresAt },
+      this.clock.now(),
+      this.clock.monotonic()
+    )
   }
 
   #unlessRevoked(token: VerifiedToken): Verdict {
@@ -291,12 +286,4 @@ export class TokenVerifier {
     this.cache.counts.revoked++
     return refusals.revoked
   }
-}
-
-function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly VerificationKey[] | Refusal {
-  const found = keys.candidates(header.kid, header.alg as string)
-  if (found.length > 0) return found
-  if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
-  const { retryAfterSeconds } = keys
-  return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
 }

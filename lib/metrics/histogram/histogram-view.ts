@@ -170,7 +170,7 @@ export abstract class HistogramView {
   protected valueAt(percentile: number, total: number): number {
     if (total === 0) return 0
     const index = this.counts.indexOfRank(rankOf(percentile, total))
-    return percentile === 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
+    return percentile <= 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
   }
 
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */

@@ -115,9 +115,10 @@ export class SharedCounts implements Counts {
     return copy
   }
 
+  /** A plain read will do to see that the lower word is far from a carry: it is 32 bits, which are never torn. */
   #addTo(cell: number, count: number): void {
     const word = 2 * cell + lowWord
-    if (count >= 0 && count < carryFree && Atomics.load(this.#words, word) < carryFree) {
+    if (count >= 0 && count < carryFree && this.#words[word]! < carryFree) {
       Atomics.add(this.#words, word, count)
     } else {
       Atomics.add(this.#cells, cell, BigInt(count))

@@ -50,6 +50,18 @@ describe('rateLimit with RedisRateLimiter', { skip: missing('redis-server') }, (
     assert.match(unavailable, /\r\nRetry-After: 1\r\n/)
   })
 
+  test("onOutage 'open': served, and no headers with numbers that nobody counted", async t => {
+    const server = await startRedis(t)
+    const ask = await serve(t, { limiter: limiterOf(t, server, { onOutage: 'open' }) })
+    assert.match(await ask(), /\r\nRateLimit: "default";r=1\r\n/)
+    await server.kill()
+    for (let i = 0; i < 3; i++) {
+      const served = await ask()
+      assert.match(served, /^HTTP\/1.1 200 /)
+      assert.doesNotMatch(served, /ratelimit/i)
+    }
+  })
+
   test('several windows are all or nothing', async t => {
     const server = await startRedis(t)
     const [narrow, wide] = [

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
 import { RedisRateLimiter, type RedisRateLimiterOptions } from '../../../lib/redis.ts'
 import { missing } from '../../support/program.ts'
 import { RedisAtTime } from '../../support/redis-at-time.ts'
 import { connectRedis, type RedisServer, startRedis } from '../../support/redis-server.ts'
+import { fc } from '../../support/seeded.ts'
 
 interface Trace {
   name: string
@@ -69,6 +69,18 @@ describe('RedisRateLimiter', { skip: missing('redis-server') }, () => {
     assert.equal(await limiter.getRemaining('b'), 4)
     assert.equal(await limiter.getRemaining('c'), 5)
     assert.equal((await limiter.peek('a')).allowed, false)
+  })
+
+  test('a window is as long as it is in memory: floating point takes nothing off', async () => {
+    for (const [windowSeconds, windowMs] of [
+      [2.006, 2_006],
+      [0.0011, 1.1],
+      [4.35, 4_350]
+    ]) {
+      const limiter = await limiterWith({ windowSeconds, name: `of ${windowSeconds}` })
+      assert.equal(limiter.windowMs, windowMs)
+      assert.equal((await limiter.consume('a')).resetMs, windowMs)
+    }
   })
 
   for (const { name, maxRequests, windowMs, events } of traces) {

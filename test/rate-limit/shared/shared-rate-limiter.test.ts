@@ -6,13 +6,13 @@ import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { buildSync } from 'esbuild'
-import fc from 'fast-check'
 import { rateLimit } from '../../../lib/rate-limit/rate-limit.ts'
 import { LimiterUnavailableError } from '../../../lib/rate-limit/rate-limit-decision.ts'
 import {
   SharedRateLimiter,
   type SharedRateLimiterOptions
 } from '../../../lib/rate-limit/shared/shared-rate-limiter.ts'
+import { fc } from '../../support/seeded.ts'
 import { converse, listen } from '../../support/server.ts'
 import type { Task } from './shared-rate-limiter-worker.ts'
 
@@ -106,6 +106,12 @@ describe('SharedRateLimiter', () => {
       }
     )
     fc.assert(run, { numRuns: 150 })
+  })
+
+  test('a window is as long as it is in other limiters: floating point takes nothing off', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 2.006 })
+    assert.equal(limiter.windowMs, 2_006)
+    assert.equal(limiter.consume('k', 1, 0).resetMs, 2_006)
   })
 
   test('a limit of 10 000, filled, refused and emptied', () => {
