@@ -54,7 +54,7 @@ describe('rateLimit with RedisRateLimiter', { skip: missing('redis-server') }, (
     const server = await startRedis(t)
     const ask = await serve(t, { limiter: limiterOf(t, server, { onOutage: 'open' }) })
     assert.match(await ask(), /\r\nRateLimit: "default";r=1\r\n/)
-    await server.kill()
+    await server.stop()
     for (let i = 0; i < 3; i++) {
       const served = await ask()
       assert.match(served, /^HTTP\/1.1 200 /)
