@@ -34,7 +34,7 @@ export class RedisServer {
     this.#process?.kill('SIGCONT')
   }
 
-  async kill(): Promise<void> {
+  async stop(): Promise<void> {
     const child = this.#process
     this.#process = undefined
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -52,7 +52,7 @@ export interface Cleanup {
 export async function startRedis(t: Cleanup, ...args: string[]): Promise<RedisServer> {
   for (let attempt = 1; ; attempt++) {
     const server = new RedisServer(portBelowTheEphemeral(), args)
-    t.after(() => server.kill())
+    t.after(() => server.stop())
     try {
       await server.start()
       return server

@@ -103,7 +103,7 @@ test('an outage: closed, or open, and back', { skip }, async t => {
   await Promise.all([closed.list.ready(), open.list.ready()])
   await until('Redis takes it', () => taken(closed.list.revoke({ issuer, tokenId: 'j1' })))
   await until('both know', () => open.list.check(jane) === 'revoked')
-  await server.kill()
+  await server.stop()
   await until('the copy counts as out of date', () => closed.list.check(joe) === 'unavailable')
   await until('the other too', () => !open.list.stats.fresh)
   assert.equal(closed.list.check(jane), 'revoked')
