@@ -77,7 +77,7 @@ test('while Redis is away nothing passes, or what this process has not seen', { 
   const [closed] = await pairOn(t, server)
   const [open, other] = await pairOn(t, server, { onOutage: 'open' })
   assert.equal(await open.replays.add('before', until), true)
-  await server.kill()
+  await server.stop()
   await assert.rejects(closed.replays.add('n1', until))
   assert.equal(await open.replays.add('n1', until), true)
   assert.equal(await open.replays.add('n1', until), false)
@@ -135,7 +135,7 @@ test('a proof that one server took is refused by the other, and by both while Re
   assert.equal(await send(one as GuardedServer, first), '200 undefined')
   assert.equal(await send(two as GuardedServer, first), '401 dpop_proof_replayed')
   assert.equal(await send(two as GuardedServer, await proof()), '200 undefined')
-  await redis.kill()
+  await redis.stop()
   for (const server of [one, two]) {
     assert.equal(await send(server as GuardedServer, await proof()), '503 dpop_replays_unavailable')
   }
