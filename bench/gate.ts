@@ -2,9 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compare, type Load, type ServerUnderLoad } from './harness/end-to-end.ts'
+import { compare, type Pace, type ServerUnderLoad } from './harness/end-to-end.ts'
 import { identityProvider } from './harness/identity-provider.ts'
+import type { Load } from './harness/load.ts'
 import type { Suite } from './suite.ts'
+
+const stack = 'connect, five middlewares'
 
 const servers: ServerUnderLoad[] = [
   { name: 'bare', file: 'bare' },
@@ -14,7 +17,12 @@ const servers: ServerUnderLoad[] = [
   { name: 'gate: + metrics', file: 'gate', stages: ['auth', 'rateLimit', 'metrics'] },
   { name: 'gate: + audit', file: 'gate', stages: ['auth', 'rateLimit', 'metrics', 'audit'] },
   { name: 'gate: all, + usage', file: 'gate', stages: ['auth', 'rateLimit', 'metrics', 'audit', 'usage'] },
-  { name: 'connect, five middlewares', file: 'connect-stack' },
+  {
+    name: 'gate: all, draft-11 headers only',
+    file: 'gate',
+    stages: ['auth', 'rateLimit', 'metrics', 'audit', 'usage', 'draft-11']
+  },
+  { name: stack, file: 'connect-stack' },
   { name: 'Express 5, five middlewares', file: 'express-stack' },
   { name: 'Fastify and its plugins', file: 'fastify-stack' }
 ]
@@ -26,8 +34,13 @@ const loads: Load[] = [
   { name: '64 connections, pipelined by 8, 1 token', connections: 64, pipelining: 8, tokens: 1 }
 ]
 
-const fullPace = { rounds: 5, seconds: 1 }
-const quickPace = { rounds: 2, seconds: 1 }
+const targets = [
+  { path: 'whole gate, CPU above a bare server', server: 'gate: all, + usage', beside: stack, share: 1 / 10 },
+  { path: 'the same without audit and usage', server: 'gate: + metrics', beside: stack, share: 1 / 20 }
+]
+
+const fullPace: Pace = { rounds: 7, seconds: 1 }
+const quickPace: Pace = { rounds: 2, seconds: 1 }
 
 export const suite: Suite = {
   name: 'gate',
@@ -35,12 +48,11 @@ export const suite: Suite = {
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
     try {
       const { setting, sign } = await identityProvider(folder)
-      for (const load of quick ? loads.slice(0, 1) : loads) {
+      for (const [i, load] of (quick ? loads.slice(0, 1) : loads).entries()) {
         const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
-        yield {
-          name: load.name,
-          servers: await compare(servers, load, tokens, setting, quick ? quickPace : fullPace)
-        }
+        const pace = quick ? quickPace : i === 0 ? { ...fullPace, requests: 1_000_000 } : fullPace
+        const result = { name: load.name, servers: await compare(servers, load, tokens, setting, pace) }
+        yield i === 0 ? { ...result, targets } : result
       }
     } finally {
       rmSync(folder, { recursive: true })

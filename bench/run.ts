@@ -2,8 +2,10 @@
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { fullPace, measure, quickPace } from './harness/measure.ts'
-import { endToEndLines, lines, type Result, resultOf, timelineLines, writeReport } from './harness/report.ts'
-import type { EndToEndResult, Suite, Timeline } from './suite.ts'
+import { writeReport } from './harness/report.ts'
+import { type Result, resultOf, targetsOf } from './harness/result.ts'
+import { endToEndLines, figureLines, resultLines, timelineLines } from './harness/terminal.ts'
+import type { EndToEndResult, Figures, Suite, Timeline } from './suite.ts'
 
 const { values } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string', multiple: true } }
@@ -12,6 +14,7 @@ const { values } = parseArgs({
 const results: Result[] = []
 const endToEnd: EndToEndResult[] = []
 const timelines: Timeline[] = []
+const figures: Figures[] = []
 const suites = await loadSuites(values.only)
 if (suites.length === 0) throw new Error(`no suite is called ${values.only?.join(', ')}`)
 for (const suite of suites) {
@@ -21,7 +24,7 @@ for (const suite of suites) {
     await row.close?.()
     const result = resultOf(suite.name, row, measured)
     results.push(result)
-    console.log(lines(result).join('\n'))
+    console.log(resultLines(result).join('\n'))
   }
   for await (const result of suite.endToEnd?.({ quick: values.quick }) ?? []) {
     endToEnd.push(result)
@@ -31,14 +34,18 @@ for (const suite of suites) {
     timelines.push(timeline)
     console.log(timelineLines(timeline).join('\n'))
   }
+  for await (const list of suite.figures?.({ quick: values.quick }) ?? []) {
+    figures.push(list)
+    console.log(figureLines(list).join('\n'))
+  }
 }
-writeReport(new URL('report/', import.meta.url), { results, endToEnd, timelines })
-const missed = results.flatMap(({ suite, row, targets }) =>
-  targets
-    .filter(({ met }) => !met)
-    .map(({ peer, ratio, reached }) => `${suite} / ${row}: ${reached.toFixed(2)}x of ${ratio}x over ${peer}`)
-)
-if (missed.length > 0) console.log(`\nMissed:\n  ${missed.join('\n  ')}`)
+const report = { results, endToEnd, timelines, figures }
+writeReport(new URL('report/', import.meta.url), report)
+const missed = targetsOf(report).filter(({ met }) => !met)
+if (missed.length > 0)
+  console.log(
+    `\nMissed:\n${missed.map(({ path, wanted, reached }) => `  ${path}: ${reached} of ${wanted}`).join('\n')}`
+  )
 
 async function loadSuites(only: readonly string[] | undefined): Promise<Suite[]> {
   const files = readdirSync(new URL('.', import.meta.url)).filter(

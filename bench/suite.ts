@@ -34,9 +34,25 @@ export interface EndToEndResult {
     p50Ms: number
     p99Ms: number
     p999Ms: number
+    /** Requests that it answered before its heap was looked at, after a garbage collection. */
+    served: number
     heapBytes: number
     /** Percentiles of latency: share of requests below 1, and ms. */
     latency: (readonly [share: number, ms: number])[]
+  }[]
+  /** What the design asks for: the CPU of a server above bare, at most this share of another's. */
+  targets?: { path: string; server: string; beside: string; share: number }[]
+}
+
+/** Figures that are no times: sizes, counts. */
+export interface Figures {
+  name: string
+  unit: string
+  figures: {
+    name: string
+    value: number
+    /** What the design asks for. */
+    most?: number
   }[]
 }
 
@@ -65,4 +81,5 @@ export interface Suite {
   rows?(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
   endToEnd?(options: { quick: boolean }): AsyncIterable<EndToEndResult>
   timelines?(options: { quick: boolean }): AsyncIterable<Timeline>
+  figures?(options: { quick: boolean }): AsyncIterable<Figures>
 }

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import connect from 'connect'
@@ -24,6 +23,7 @@ import {
 } from '../lib/index.ts'
 import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
 import { converse, listen } from './support/server.ts'
+import { temporaryFolder } from './support/temporary-folder.ts'
 
 const audience = 'orders-api'
 const person = { sub: 'jane', sid: 's-1', name: 'Jane Doe', email: 'jane@example.com', client_id: 'web' }
@@ -50,7 +50,7 @@ interface Setup {
 async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
   const issuer = setup.issuer ?? (await LocalIssuer.start({ audience }))
   if (setup.issuer === undefined) t.after(() => issuer.close())
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
+  const folder = temporaryFolder()
   const auditPath = join(folder, 'audit.jsonl')
   const reports: Report[] = []
   const gate = ostiary({
@@ -66,7 +66,6 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
   const port = await listen(t, createServer(gate.wrap(handler)))
   t.after(async () => {
     await gate.close()
-    await rm(folder, { recursive: true })
   })
   return {
     gate,
@@ -151,7 +150,7 @@ test('only requests with an API token leave a usage row', async t => {
 
 test('every refusal is answered, audited under its type, and counted', async t => {
   const { gate, issuer, call, events } = await guard(t, {
-    options: { rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    options: { rateLimit: { maxRequests: 1, windowSeconds: 60, clock: () => 0 } },
     handler: requireHuman().wrap((_req, res) => res.end('a person'))
   })
   const human = await issuer.issue(person)
@@ -247,9 +246,8 @@ test('an identity provider that is down at start is 503 with Retry-After, until 
   assert.match(String(down.headers.get('retry-after')), /^[1-9]\d*$/)
   assert.equal(down.headers.get('www-authenticate'), null)
   issuer.fault = 'none'
-  const deadline = Date.now() + 15_000
   let status = 503
-  while (status === 503 && Date.now() < deadline) {
+  while (status === 503) {
     await new Promise(resolve => setTimeout(resolve, 100))
     status = (await call('/', token)).status
   }
@@ -281,7 +279,8 @@ test('a locked database costs no request; rows wait and are stored when it is fr
   assert.equal((await call('/', token)).status, 200)
   other.exec('COMMIT')
   other.close()
-  await gate.flush()
+  // An attempt that began under the lock may still fail.
+  while (gate.usage!.stats.queued > 0) await gate.flush().catch(() => undefined)
   assert.equal((await gate.usage?.getTokenUsageStats('jane@example.com'))?.totalRequests, 2)
 })
 
@@ -387,7 +386,7 @@ test('a client that leaves is audited as aborted, with no status', async t => {
 
 test('who guesses tokens is slowed down, before any is looked at', async t => {
   const { gate, issuer, call, events } = await guard(t, {
-    options: { failedAttempts: { maxRequests: 2, windowSeconds: 60 } }
+    options: { failedAttempts: { maxRequests: 2, windowSeconds: 60, clock: () => 0 } }
   })
   const good = await issuer.issue(person)
   for (let i = 0; i < 5; i++) assert.equal((await call('/', good)).status, 200)
@@ -396,7 +395,7 @@ test('who guesses tokens is slowed down, before any is looked at', async t => {
   assert.equal((await call('/', guess)).status, 401)
   const refused = await call('/', guess)
   assert.equal(refused.status, 429)
-  assert.match(String(refused.headers.get('retry-after')), /^(59|60)$/)
+  assert.equal(refused.headers.get('retry-after'), '60')
   assert.equal(gate.collector?.getMetrics().tokensFailed, 2)
   assert.equal((await events()).at(-1)?.event_type, 'request_error')
 })
@@ -457,9 +456,8 @@ test('the exchange is at hand anywhere below the handler, on request', async t =
   assert.equal(await (await call('/', await issuer.issue(person))).text(), 'jane')
 })
 
-test('wrong options are named at construction, with the value', async t => {
-  const folder = await mkdtemp(join(tmpdir(), 'ostiary-gate-'))
-  t.after(() => rm(folder, { recursive: true }))
+test('wrong options are named at construction, with the value', async () => {
+  const folder = temporaryFolder()
   const file = join(folder, 'a-file')
   await writeFile(file, '')
   const auth = { issuer: 'https://login.example.com/', audience, jwks: { keys: [] } }

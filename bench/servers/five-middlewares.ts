@@ -6,13 +6,12 @@ import { createVerifier } from 'fast-jwt'
 import pino from 'pino'
 import { pinoHttp } from 'pino-http'
 import { Histogram, Registry } from 'prom-client'
-import { setting } from './serve.ts'
+import type { Setting } from './serve.ts'
 
 type Middleware = connect.NextHandleFunction
 
 /** The five middlewares in the order in which a team mounts them. */
-export function fiveMiddlewares(): Middleware[] {
-  const { issuer, audience, publicKey, folder } = setting()
+export function fiveMiddlewares({ issuer, audience, publicKey, folder }: Setting): Middleware[] {
   const destination = pino.destination({ dest: join(folder, 'access.jsonl'), sync: false, minLength: 4096 })
   const registry = new Registry()
   const duration = new Histogram({

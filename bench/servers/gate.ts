@@ -8,7 +8,11 @@ import { serve, setting } from './serve.ts'
 const { issuer, audience, jwks, folder, stages } = setting()
 const options = {
   auth: { issuer, audience, jwks },
-  rateLimit: { maxRequests: 1_000_000, windowSeconds: 1 },
+  rateLimit: {
+    maxRequests: 1_000_000,
+    windowSeconds: 1,
+    ...(stages.includes('draft-11') && { headers: ['draft-11'] })
+  },
   audit: { path: join(folder, 'audit.jsonl') },
   usage: { sqlite: join(folder, 'usage.db') },
   metrics: true

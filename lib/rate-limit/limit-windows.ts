@@ -2,7 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import type { GuardedRequest } from '../http/pipeline.ts'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
-import type { PolicyFields } from './rate-limit-headers.ts'
+import { type PolicyFields, policyLines } from './rate-limit-headers.ts'
 import { LocalReservation } from './rate-limiter.ts'
 import type { SlidingWindow } from './window/sliding-window.ts'
 
@@ -46,6 +46,7 @@ export interface WindowSet {
   readonly rings: readonly SlidingWindow[]
   /** The members of `RateLimit-Policy`. */
   readonly policy: string
+  readonly policyLines: string
   /** @param refundable whether the verdict must hold reservations */
   decide(
     exchange: Exchange,
@@ -63,11 +64,13 @@ export class LocalWindows implements WindowSet {
   readonly limiters: readonly Limiter[] = []
   readonly rings: readonly SlidingWindow[]
   readonly policy: string
+  readonly policyLines: string
 
   constructor(windows: readonly LocalWindow[]) {
     this.windows = windows
     this.rings = windows.map(({ rings }) => rings)
     this.policy = policyOf(windows)
+    this.policyLines = policyLines(this.policy)
   }
 
   decide(exchange: Exchange, keys: readonly string[], cost: number, refundable: boolean): Verdict {
@@ -104,11 +107,13 @@ export class LimiterWindows implements WindowSet {
   readonly limiters: readonly Limiter[]
   readonly rings: readonly SlidingWindow[] = []
   readonly policy: string
+  readonly policyLines: string
 
   constructor(windows: readonly LimiterWindow[]) {
     this.windows = windows
     this.limiters = windows.map(({ limiter }) => limiter)
     this.policy = policyOf(windows)
+    this.policyLines = policyLines(this.policy)
   }
 
   decide(

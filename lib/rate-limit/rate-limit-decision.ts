@@ -14,6 +14,11 @@ export interface RateLimitDecision {
   readonly retryAfterMs: number | undefined
   /** Until nothing of this key is counted any more; 0 when nothing is. */
   readonly resetMs: number
+  /**
+   * Admitted without being counted, because the limiter's store is down and `onOutage` is `'open'`: `remaining` and
+   * `resetMs` say nothing, and no headers are sent.
+   */
+  readonly uncounted?: true
 }
 
 /** The one place where local decisions are made, so that all have one shape. */

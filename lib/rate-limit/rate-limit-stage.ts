@@ -9,7 +9,7 @@ import { CallerWindows, shared, type WindowSource, windowSource } from './limits
 import { Lockout } from './lockout.ts'
 import type { RateLimitOptions, RateLimitStats, TierOptions } from './rate-limit.ts'
 import { decide, LimiterUnavailableError } from './rate-limit-decision.ts'
-import { addDraftFields, addLegacyFields, checkHeaderFormats } from './rate-limit-headers.ts'
+import { checkHeaderFormats, RateLimitFields } from './rate-limit-headers.ts'
 import { checkCost, shown } from './rate-limiter.ts'
 import { Refunds } from './refunds.ts'
 import { TierMatcher } from './tier-match.ts'
@@ -209,6 +209,8 @@ export class RateLimitStage implements Stage {
   }
 
   #addHeaders(exchange: Exchange, set: WindowSet, keys: readonly string[], { decisions }: Verdict): void {
+    // What nobody counts has no numbers: full ones would be as false as none.
+    for (const { uncounted } of decisions) if (uncounted) return
     let tightest = 0
     let states = ''
     for (let i = 0; i < decisions.length; i++) {
@@ -218,8 +220,13 @@ export class RateLimitStage implements Stage {
       const nextUnitMs = set.nextUnitMs(exchange, keys, i) ?? (allowed ? undefined : retryAfterMs)
       states += (i === 0 ? '' : ', ') + set.windows[i].fields.state(remaining, nextUnitMs)
     }
-    if (this.#draft) addDraftFields(exchange, set.policy, states)
-    if (this.#legacy) addLegacyFields(exchange, set.windows[tightest].fields.limit, decisions[tightest])
+    const { fields } = set.windows[tightest]
+    new RateLimitFields(
+      set,
+      this.#draft ? states : undefined,
+      this.#legacy ? fields : undefined,
+      decisions[tightest]
+    ).addTo(exchange)
   }
 
   #fail(exchange: Exchange, error: unknown): false {

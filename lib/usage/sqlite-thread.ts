@@ -11,15 +11,22 @@ export interface SqliteThreadOptions {
   busyTimeoutMs: number
 }
 
-/** Rows to insert in one transaction, as columns: they cross to another thread cheaply. */
+/**
+ * Rows to insert in one transaction, in groups of rows that have most of their values in common: one text and two typed arrays
+ * cross to another thread more cheaply than thousands of strings, and what a group shares is bound once.
+ */
 export interface SqliteInsert {
-  /** `INSERT INTO table (columns)` */
+  /** `INSERT INTO table (columns)`: the group's texts, the group's numbers, the row's own numbers. */
   readonly into: string
-  /** How many of each make one row; texts are bound first. */
-  readonly textsPerRow: number
+  readonly textsPerGroup: number
+  readonly numbersPerGroup: number
   readonly numbersPerRow: number
-  readonly texts: readonly (string | null)[]
-  readonly numbers: Float64Array<ArrayBuffer>
+  /** The texts of all groups, one after the other. */
+  readonly text: string
+  /** How long each of them is; -1 for NULL. */
+  readonly lengths: Int32Array
+  /** For each group: how many rows it has, its numbers, and the numbers of each row. */
+  readonly numbers: Float64Array
 }
 
 export interface SqliteQuery {
@@ -60,8 +67,9 @@ const { parentPort, workerData } = require('node:worker_threads')
 const { path, module: name, busyTimeoutMs, progress } = workerData
 const driver = require(name)
 const Database = driver.DatabaseSync ?? driver
-// What libsql costs is crossing over to it; node:sqlite is fastest one row at a time.
-const rowsPerStatement = driver.DatabaseSync ? 1 : 16
+// To call a driver costs more than a row, and to bind a text costs libsql a fifth of one.
+const rowsPerStatement = 32
+const leastToShare = 3
 const busy = 5
 let database
 let statements
@@ -92,26 +100,66 @@ function run({ insert, queries }, rows) {
   database.exec('COMMIT')
 }
 
-function insertRows({ into, texts, numbers, textsPerRow, numbersPerRow }) {
-  const row = '(' + Array(textsPerRow + numbersPerRow).fill('?') + ')'
-  const one = prepared(into + ' VALUES ' + row)
-  const many = prepared(into + ' VALUES ' + Array(rowsPerStatement).fill(row))
-  for (let t = 0, n = 0; t < texts.length; ) {
-    const whole = texts.length - t >= rowsPerStatement * textsPerRow
-    const values = []
-    for (let i = whole ? rowsPerStatement : 1; i > 0; i--) {
-      for (let k = 0; k < textsPerRow; k++) values.push(texts[t++])
-      for (let k = 0; k < numbersPerRow; k++) values.push(numbers[n++])
+function insertRows({ into, textsPerGroup, numbersPerGroup, numbersPerRow, text, lengths, numbers }) {
+  const sharedPerGroup = textsPerGroup + numbersPerGroup
+  let singles = []
+  let singleCount = 0
+  for (let t = 0, n = 0, at = 0; t < lengths.length; ) {
+    let left = numbers[n++]
+    const shared = []
+    for (const end = t + textsPerGroup; t < end; t++) {
+      shared.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
     }
-    const statement = whole ? many : one
-    if (driver.DatabaseSync) statement.run(...values)
-    else statement.run(values)
+    for (const end = n + numbersPerGroup; n < end; n++) shared.push(numbers[n])
+    while (left >= leastToShare) {
+      const rows = Math.min(left, rowsPerStatement)
+      const values = shared.slice()
+      for (const end = n + rows * numbersPerRow; n < end; n++) values.push(numbers[n])
+      execute(sharing(into, rows, sharedPerGroup, numbersPerRow), values)
+      left -= rows
+    }
+    for (; left > 0; left--) {
+      for (const value of shared) singles.push(value)
+      for (const end = n + numbersPerRow; n < end; n++) singles.push(numbers[n])
+      if (++singleCount === rowsPerStatement) {
+        execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
+        singles = []
+        singleCount = 0
+      }
+    }
   }
+  if (singleCount > 0) execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
+}
+
+// Rows of one group: (?1, ?2, ?3), (?1, ?2, ?4), ...
+function sharing(into, rows, shared, own) {
+  const key = 'sharing ' + rows + into
+  return remembered(key, () => {
+    const common = Array.from({ length: shared }, (_, i) => '?' + (i + 1))
+    const row = (_, r) => '(' + [...common, ...Array.from({ length: own }, (_, i) => '?' + (shared + r * own + i + 1))] + ')'
+    return into + ' VALUES ' + Array.from({ length: rows }, row)
+  })
+}
+
+// Rows that share nothing: (?, ?, ?), (?, ?, ?), ...
+function apart(into, rows, columns) {
+  const key = 'apart ' + rows + into
+  return remembered(key, () => into + ' VALUES ' + Array(rows).fill('(' + Array(columns).fill('?') + ')'))
+}
+
+function execute(statement, values) {
+  if (driver.DatabaseSync) statement.run(...values)
+  else statement.run(values)
 }
 
 function prepared(sql) {
-  if (!statements.has(sql)) statements.set(sql, database.prepare(sql))
-  return statements.get(sql)
+  return remembered(sql, () => sql)
+}
+
+function remembered(key, sql) {
+  let statement = statements.get(key)
+  if (statement === undefined) statements.set(key, (statement = database.prepare(sql())))
+  return statement
 }
 
 function connect() {
@@ -158,12 +206,12 @@ export class SqliteThread {
 
   /** All of the rows or, when it rejects, none. */
   async insert(insert: SqliteInsert): Promise<void> {
-    await this.#request({ insert }, [insert.numbers.buffer])
+    await this.#request({ insert })
   }
 
   /** The rows of each query, all of one moment. */
   query(queries: readonly SqliteQuery[]): Promise<SqliteRow[][]> {
-    return this.#request({ queries }, [])
+    return this.#request({ queries })
   }
 
   /**
@@ -189,19 +237,19 @@ export class SqliteThread {
     const worker = this.#worker
     if (worker === undefined) return
     const exited = new Promise(resolve => worker.once('exit', resolve))
-    await this.#request({ close: true }, [])
+    await this.#request({ close: true })
     worker.ref()
     await exited
   }
 
-  #request(request: object, transfer: ArrayBuffer[]): Promise<SqliteRow[][]> {
+  #request(request: object): Promise<SqliteRow[][]> {
     return new Promise((resolve, reject) => {
       this.#worker ??= this.#start()
       // A process does not end while it waits for a reply, and an idle thread does not keep it alive.
       if (this.#pending.size === 0) this.#worker.ref()
       const id = ++this.#lastId
       this.#pending.set(id, { resolve, reject })
-      this.#worker.postMessage({ id, ...request }, transfer)
+      this.#worker.postMessage({ id, ...request })
     })
   }
 

@@ -5,28 +5,21 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import fc from 'fast-check'
 import { AuditFile } from '../../lib/audit/audit-file.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'
-
-function folder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'ostiary-audit-'))
-  t.after(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
 
 function quiet(): Reporter {
   return new Reporter({ onReport: () => {} })
@@ -38,8 +31,8 @@ function linesOf(path: string): string[] {
   return text.split('\n').slice(0, -1)
 }
 
-test('writes lines in order, in a private file, and counts them', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('writes lines in order, in a private file, and counts them', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path })
   const lines = Array.from({ length: 5_000 }, (_, i) => JSON.stringify({ i, pad: 'x'.repeat(i % 300) }))
   for (const line of lines) assert.equal(file.write(line), true)
@@ -51,8 +44,8 @@ test('writes lines in order, in a private file, and counts them', async t => {
   await file.close()
 })
 
-test('a line waits no longer than the interval, without anybody asking', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('a line waits no longer than the interval, without anybody asking', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path, flushIntervalMs: 5 })
   file.write('{"a":1}')
   assert.equal(readFileSync(path, 'utf8'), '')
@@ -61,8 +54,8 @@ test('a line waits no longer than the interval, without anybody asking', async t
   await file.close()
 })
 
-test('appends to what is there, and ends a line that a crash left torn', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('appends to what is there, and ends a line that a crash left torn', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   writeFileSync(path, '{"a":1}\n{"torn":')
   const file = new AuditFile({ path })
   await file.flush()
@@ -71,8 +64,8 @@ test('appends to what is there, and ends a line that a crash left torn', async t
   assert.deepEqual(linesOf(path), ['{"a":1}', '{"torn":', '{"b":2}'])
 })
 
-test('a line longer than a chunk is written whole, between its neighbours', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('a line longer than a chunk is written whole, between its neighbours', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path })
   const lines = ['w'.repeat(70_000), 'a', 'x'.repeat(200_000), 'b', 'y'.repeat(70_000), 'c']
   for (const line of lines) file.write(line)
@@ -80,8 +73,8 @@ test('a line longer than a chunk is written whole, between its neighbours', asyn
   assert.deepEqual(linesOf(path), lines)
 })
 
-test('whatever is written, flushed and reopened when: the lines, in order', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('whatever is written, flushed and reopened when: the lines, in order', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const anyStep = fc.oneof(
     { weight: 6, arbitrary: fc.integer({ min: 0, max: 3_000 }) },
     { weight: 2, arbitrary: fc.constantFrom('flush', 'wait', 'reopen') },
@@ -107,8 +100,8 @@ test('whatever is written, flushed and reopened when: the lines, in order', asyn
   )
 })
 
-test('memory is given back after a burst', async t => {
-  const file = new AuditFile({ path: join(folder(t), 'audit.jsonl') })
+test('memory is given back after a burst', async () => {
+  const file = new AuditFile({ path: join(temporaryFolder(), 'audit.jsonl') })
   const before = file.stats.bytes
   for (let i = 0; i < 20_000; i++) file.write('x'.repeat(200))
   assert.ok(file.stats.bytes > 3_000_000)
@@ -119,8 +112,8 @@ test('memory is given back after a burst', async t => {
   await file.close()
 })
 
-test('close is idempotent, stores what waits, and refuses lines after it', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('close is idempotent, stores what waits, and refuses lines after it', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path })
   file.write('one')
   const closing = file.close()
@@ -132,8 +125,8 @@ test('close is idempotent, stores what waits, and refuses lines after it', async
   await assert.rejects(file.reopen(), /reopen after close/)
 })
 
-test('goes on in a new file after log rotation', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('goes on in a new file after log rotation', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path })
   file.write('one')
   await file.flush()
@@ -148,8 +141,8 @@ test('goes on in a new file after log rotation', async t => {
   assert.deepEqual(linesOf(path), ['three'])
 })
 
-test('a file that was truncated in place goes on from its start', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('a file that was truncated in place goes on from its start', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const file = new AuditFile({ path })
   file.write('one')
   await file.flush()
@@ -159,8 +152,8 @@ test('a file that was truncated in place goes on from its start', async t => {
   assert.deepEqual(linesOf(path), ['two'])
 })
 
-test('two writers share one file, line by line', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('two writers share one file, line by line', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const [a, b] = [new AuditFile({ path }), new AuditFile({ path })]
   for (let i = 0; i < 2_000; i++) {
     a.write(`{"a":${i},"pad":"${'a'.repeat(100)}"}`)
@@ -196,8 +189,8 @@ test('a full disk: lines are kept in bounded memory, then refused; failures are 
   assert.deepEqual({ ...file.stats, bytes: 0 }, { written: 0, pending: 0, lost: kept, bytes: 0 })
 })
 
-test('lines kept through an outage are stored in order when it is over', { skip: noFullDevice }, async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('lines kept through an outage are stored in order when it is over', { skip: noFullDevice }, async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   // The name leads to a full device first; after the outage, to a file.
   const { symlinkSync, unlinkSync } = await import('node:fs')
   symlinkSync('/dev/full', path)
@@ -236,8 +229,8 @@ const unopenable: [string, (dir: string) => string, RegExp][] = [
 ]
 
 for (const [what, pathIn, cause] of unopenable) {
-  test(`${what} is a clear error at construction`, t => {
-    const dir = folder(t)
+  test(`${what} is a clear error at construction`, () => {
+    const dir = temporaryFolder()
     chmodSync(dir, 0o755)
     const path = pathIn(dir)
     assert.throws(
@@ -287,8 +280,8 @@ for (const [options, message] of wrong) {
   })
 }
 
-test('a process that just exits loses no line', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('a process that just exits loses no line', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const program = `
     import { AuditFile } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-file.ts')).href)}
     const file = new AuditFile({ path: ${JSON.stringify(path)}, flushIntervalMs: 60_000 })
@@ -313,7 +306,7 @@ test('a process that exits while the disk is full just exits', { skip: noFullDev
     import { AuditFile } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-file.ts')).href)}
     import { Reporter } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/http/reporter.ts')).href)}
     const reporter = new Reporter({ onReport: ({ what, count, error }) => console.log(what, count, error.code) })
-    const file = new AuditFile({ path: '/dev/full', reporter })
+    const file = new AuditFile({ path: '/dev/full', flushIntervalMs: 60_000, reporter })
     file.write('one')
     file.write('two')`
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
@@ -328,8 +321,8 @@ test('a process that exits while the disk is full just exits', { skip: noFullDev
   assert.equal(said, 'audit_lost 2 ENOSPC\n')
 })
 
-test('a file that may be appended to but not read is appended to', async t => {
-  const dir = folder(t)
+test('a file that may be appended to but not read is appended to', async () => {
+  const dir = temporaryFolder()
   chmodSync(dir, 0o755)
   const path = join(dir, 'audit.jsonl')
   writeFileSync(path, '{"a":1}\n')
@@ -341,8 +334,8 @@ test('a file that may be appended to but not read is appended to', async t => {
   assert.deepEqual(linesOf(path), ['{"a":1}', '', '{"b":2}'])
 })
 
-test('a process with nothing else to do ends although a line waits', async t => {
-  const path = join(folder(t), 'audit.jsonl')
+test('a process with nothing else to do ends although a line waits', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
   const program = `
     import { AuditFile } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-file.ts')).href)}
     new AuditFile({ path: ${JSON.stringify(path)}, flushIntervalMs: 60_000 }).write('{"last":true}')`

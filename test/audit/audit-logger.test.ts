@@ -1,20 +1,18 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { AuditEvent } from '../../lib/audit/audit-event.ts'
 import { AuditLogger, type AuditSink } from '../../lib/audit/audit-logger.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'
 
-function auditPath(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-audit-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return join(folder, 'audit.jsonl')
+function auditPath(): string {
+  return join(temporaryFolder(), 'audit.jsonl')
 }
 
 function eventsIn(path: string): Record<string, unknown>[] {
@@ -49,8 +47,8 @@ class MemorySink implements AuditSink {
   }
 }
 
-test('logs events and plain fields to the file, in order', async t => {
-  const path = auditPath(t)
+test('logs events and plain fields to the file, in order', async () => {
+  const path = auditPath()
   const logger = new AuditLogger({ path })
   logger.log(
     new AuditEvent({ eventType: 'order_placed', userId: 'u1', order: { id: 7, note: 'a\nb\u2028' } })
@@ -83,8 +81,8 @@ test('names the three authentication events', () => {
   )
 })
 
-test('a field that is no string cannot break the line', async t => {
-  const path = auditPath(t)
+test('a field that is no string cannot break the line', async () => {
+  const path = auditPath()
   const logger = new AuditLogger({ path })
   logger.log({
     eventType: 'x',
@@ -188,8 +186,8 @@ test('a gap at the end is noted by the flush', async () => {
 
 test('a full disk: nothing blocks, the loss is counted, and the log tells of it when there is room', {
   skip: noFullDevice
-}, async t => {
-  const path = auditPath(t)
+}, async () => {
+  const path = auditPath()
   symlinkSync('/dev/full', path)
   const reports: string[] = []
   const reporter = new Reporter({
@@ -240,8 +238,8 @@ test('close never rejects, and happens once', async () => {
   assert.equal(reporter.counts.get('audit_write'), 1)
 })
 
-test('several sinks get the same lines, and reopen reaches those that can', async t => {
-  const path = auditPath(t)
+test('several sinks get the same lines, and reopen reaches those that can', async () => {
+  const path = auditPath()
   const sink = new MemorySink()
   const logger = new AuditLogger({ path, sink })
   logger.log({ eventType: 'x' })

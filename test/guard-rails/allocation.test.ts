@@ -1,15 +1,12 @@
 /** What the gate allocates for a request, above a server that does nothing but answer. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { bytesARequest } from '../../bench/harness/allocation.ts'
 import { identityProvider } from '../../bench/harness/identity-provider.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 describe('bytes that the gate allocates for a request', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-allocation-'))
-  after(() => rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder()
   const { setting, sign } = await identityProvider(folder)
   const token = await sign(1)
   const bare = await bytesARequest('bare', setting, token)

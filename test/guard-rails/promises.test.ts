@@ -1,9 +1,7 @@
 /** A request whose answer is at hand goes through the whole gate without a promise. */
 import assert from 'node:assert/strict'
 import { createHook } from 'node:async_hooks'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { identityProvider } from '../../bench/harness/identity-provider.ts'
@@ -11,6 +9,7 @@ import { RawClient } from '../../bench/harness/raw-client.ts'
 import { ostiary } from '../../lib/index.ts'
 import { MemoryUsageStore } from '../../lib/usage/memory-usage-store.ts'
 import { listen } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 let counting = false
 let promises = 0
@@ -36,7 +35,7 @@ function counted(listener: RequestListener): RequestListener {
 }
 
 test('a request with a verified token creates no promise in the gate', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-promises-'))
+  const folder = temporaryFolder()
   const { setting, sign } = await identityProvider(folder)
   const { issuer, audience, jwks } = setting
   const gate = ostiary({
@@ -51,7 +50,6 @@ test('a request with a verified token creates no promise in the gate', async t =
   t.after(async () => {
     hook.disable()
     await gate.close()
-    rmSync(folder, { recursive: true })
   })
   hook.enable()
   const token = await sign(1)

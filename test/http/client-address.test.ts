@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { ClientAddress } from '../../lib/http/client-address.ts'
 import { exchangeOf } from '../../lib/http/exchange.ts'
 import { composed } from '../../lib/http/pipeline.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import vectors from '../vectors/client-address.json' with { type: 'json' }
 import { bytesFor, start } from './wire.ts'
 
@@ -194,7 +193,7 @@ describe('on a server', () => {
   })
 
   test('a Unix socket has no address and no key', async t => {
-    const folder = mkdtempSync(join(tmpdir(), 'ostiary-'))
+    const folder = temporaryFolder()
     const socketPath = join(folder, 'http.sock')
     const seen: unknown[] = []
     const server = createServer(
@@ -206,7 +205,6 @@ describe('on a server', () => {
     ).listen(socketPath)
     t.after(() => {
       server.close()
-      rmSync(folder, { recursive: true })
     })
     await new Promise(resolve => server.on('listening', resolve))
     await new Promise(resolve =>

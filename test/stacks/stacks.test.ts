@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { createSecureServer } from 'node:http2'
 import { createServer as createTlsServer } from 'node:https'
 import { createRequire } from 'node:module'
 import type { Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import middie from '@fastify/middie'
@@ -18,6 +17,7 @@ import { type Gate, ostiary } from '../../lib/gate.ts'
 import type { GuardedRequest, Next } from '../../lib/http/pipeline.ts'
 import { localhostCertificate, localhostKey } from '../support/localhost-certificate.ts'
 import { listen } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { call, type Protocol } from './client.ts'
 
 // These have no types, or types of another major version.
@@ -259,12 +259,12 @@ before(async () => {
 after(() => issuer.close())
 
 for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
-  describe(name, { skip, timeout: 20_000 }, () => {
+  describe(name, { skip }, () => {
     test('lets in, refuses, limits, streams, fails, and audits each request once', async t => {
-      const folder = await mkdtemp(join(tmpdir(), 'ostiary-stack-'))
+      const folder = temporaryFolder()
       const path = join(folder, 'audit.jsonl')
       const gate = ostiary({
-        auth: { issuer: issuer.url, audience },
+        auth: { issuer: issuer.url, audience, jwks: issuer.jwks },
         rateLimit: { maxRequests: 4, windowSeconds: 60 },
         audit: { path },
         metrics: true,
@@ -272,7 +272,6 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       })
       t.after(async () => {
         await gate.close()
-        await rm(folder, { recursive: true })
       })
       const app = routes()
       const port = await serve(t, gate, app)
@@ -310,6 +309,8 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       assert.equal(limited.status, 429)
       assert.ok(Number(limited.headers['retry-after']) >= 1)
 
+      // The end of an exchange may come a moment after the client has the answer.
+      while (gate.auditLogger!.stats.events < 6) await new Promise(resolve => setImmediate(resolve))
       await gate.flush()
       const events = (await readFile(path, 'utf8'))
         .trim()

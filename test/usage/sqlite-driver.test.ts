@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** What the project asks of the runtime: 22.13 and later. */
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -21,10 +21,9 @@ test('says so when node:sqlite is asked for and not there', {
   assert.throws(() => sqliteDriver('node:sqlite'), /sqlite: this Node \(v.*\) has no node:sqlite/)
 })
 
-test('says so when there is no driver at all', async t => {
+test('says so when there is no driver at all', async () => {
   // The same module in a folder from which libsql cannot be found.
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-driver-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = temporaryFolder()
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   const copy = join(folder, 'sqlite-driver.ts')
   copyFileSync(join(import.meta.dirname, '../../lib/usage/sqlite-driver.ts'), copy)

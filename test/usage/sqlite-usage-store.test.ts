@@ -1,27 +1,44 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import fc from 'fast-check'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
+import { usageQueries } from '../../lib/usage/sqlite-usage-schema.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
+import type { UsageRecord } from '../../lib/usage/usage-store.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { now, record, storeContract } from './store-contract.ts'
 
 const drivers: SqliteDriverName[] = ['libsql']
 if (sqliteDriver().name === 'node:sqlite') drivers.push('node:sqlite')
 
+/** Each makes a record another than the one before; nothing else about it changes. */
+const oneChange: Partial<UsageRecord>[] = [
+  {},
+  { timestamp: new Date(now - 5_000) },
+  { tokenJti: 'jti-2' },
+  { tokenJti: 'jti' },
+  { userEmail: 'bob@example.com' },
+  { endpoint: '/a' },
+  { endpoint: '/\u{1f600}' },
+  { endpoint: '' },
+  { method: 'POST' },
+  { ipAddress: null },
+  { userAgent: null },
+  { userAgent: '' },
+  { statusCode: 401 },
+  { blocked: true },
+  { blockReason: 'http_401' }
+]
+const anyMixture = fc.array(fc.constantFrom(...oneChange), { minLength: 20, maxLength: 120 })
+
 const noShell = existsSync('/bin/bash') ? false : 'there is no bash'
 
 function moduleUrl(name: string): string {
   return JSON.stringify(pathToFileURL(join(import.meta.dirname, `../../lib/usage/${name}.ts`)).href)
-}
-
-function folder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'ostiary-usage-'))
-  t.after(() => rmSync(path, { recursive: true, force: true }))
-  return path
 }
 
 function databaseAt(t: TestContext, path: string, driver?: SqliteDriverName): SqliteDatabase {
@@ -31,7 +48,7 @@ function databaseAt(t: TestContext, path: string, driver?: SqliteDriverName): Sq
 }
 
 for (const driver of drivers) {
-  const open = (t: TestContext, path = join(folder(t), 'usage.db')): SqliteUsageStore => {
+  const open = (t: TestContext, path = join(temporaryFolder(), 'usage.db')): SqliteUsageStore => {
     const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 20, clock: () => now })
     t.after(() => store.close())
     return store
@@ -40,7 +57,7 @@ for (const driver of drivers) {
   storeContract(driver, open)
 
   test(`${driver}: a private file in WAL mode, and one clean file after closing`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     assert.equal(store.driver, driver)
     await store.append([record()])
@@ -52,7 +69,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: the row has the fields, under their snake_case names`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     await store.append([
       record({
@@ -86,13 +103,84 @@ for (const driver of drivers) {
     )
   })
 
-  test(`${driver}: statistics look up the user's rows in the index`, async t => {
-    const path = join(folder(t), 'usage.db')
+  test(`${driver}: statistics look up the user's rows in the index, and so does a look by hand`, t => {
+    const path = join(temporaryFolder(), 'usage.db')
     open(t, path)
-    const plan = databaseAt(t, path, driver)
-      .prepare('EXPLAIN QUERY PLAN SELECT count(*) FROM token_usage WHERE user_email = ? AND timestamp >= ?')
-      .all('a', 0) as { detail: string }[]
-    assert.match(plan[0].detail, /SEARCH .* INDEX token_usage_by_user \(user_email=\? AND timestamp>\?\)/)
+    const database = databaseAt(t, path, driver)
+    const byHand = { sql: 'SELECT * FROM token_usage WHERE user_email = ?', values: ['a'] }
+    for (const { sql, values } of [...usageQueries('a', 'jti', 0), byHand]) {
+      const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values) as { detail: string }[]
+      const onTable = plan.map(({ detail }) => detail).filter(detail => detail.includes('token_usage'))
+      assert.ok(onTable.length > 0)
+      for (const detail of onTable) {
+        assert.match(
+          detail,
+          /SEARCH .* INDEX token_usage_by_user \(ANY\(<expr>\) AND user_email=\?( AND timestamp>\?)?\)/
+        )
+      }
+    }
+  })
+
+  test(`${driver}: many users' rows in one batch dirty few pages`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    // Enough of them that an index by user would have far more pages than a batch should dirty.
+    const batch = (from: number) =>
+      Array.from({ length: 2_000 }, (_, i) =>
+        record({ userEmail: `user-${(from + i * 7) % 9_973}@example.com` })
+      )
+    for (let n = 0; n < 20; n++) await store.append(batch(n * 2_000))
+    const database = databaseAt(t, path, driver)
+    database.exec('PRAGMA wal_checkpoint(RESTART)')
+    await store.append(batch(40_000))
+    const [{ log }] = database.prepare('PRAGMA wal_checkpoint(PASSIVE)').all() as { log: number }[]
+    assert.ok(log > 0 && log < 200, `${log} pages`)
+  })
+
+  test(`${driver}: a file of an earlier version, with another index, goes on being used`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    await open(t, path).append([record()])
+    const database = databaseAt(t, path, driver)
+    database.exec('DROP INDEX token_usage_by_user')
+    database.exec('CREATE INDEX token_usage_by_user ON token_usage (user_email, timestamp)')
+    database.exec('DROP TABLE sqlite_stat1')
+    const again = open(t, path)
+    await again.append([record()])
+    assert.equal((await again.stats({ userEmail: 'ann@example.com' })).totalRequests, 2)
+  })
+
+  test(`${driver}: any mixture of records is stored as it was`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    const database = databaseAt(t, path, driver)
+    let n = 0
+    await fc.assert(
+      fc.asyncProperty(anyMixture, async mixture => {
+        const from = n
+        const records = mixture.map(change => record({ ...change, responseTimeMs: ++n }))
+        await store.append(records)
+        const rows = database
+          .prepare('SELECT * FROM token_usage WHERE response_time_ms > ? ORDER BY response_time_ms')
+          .all(from) as Record<string, unknown>[]
+        assert.deepEqual(
+          rows.map(({ id: _, ...row }) => ({ ...row })),
+          records.map(one => ({
+            token_jti: one.tokenJti,
+            user_email: one.userEmail,
+            timestamp: one.timestamp.getTime(),
+            endpoint: one.endpoint,
+            method: one.method,
+            ip_address: one.ipAddress,
+            user_agent: one.userAgent,
+            status_code: one.statusCode,
+            response_time_ms: one.responseTimeMs,
+            blocked: one.blocked ? 1 : 0,
+            block_reason: one.blockReason
+          }))
+        )
+      }),
+      { numRuns: 30 }
+    )
   })
 
   test(`${driver}: more questions at once than it queues are refused, not hoarded`, async t => {
@@ -109,7 +197,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: what was stored is there when the file is opened again`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const first = open(t, path)
     await first.append([record(), record()])
     await first.close()
@@ -120,7 +208,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a locked database rejects the batch, stores none of it, and takes it later`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     await store.append([record()])
     const other = databaseAt(t, path, driver)
@@ -134,7 +222,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a database that is locked at the start is used when the lock is gone`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const other = databaseAt(t, path, driver)
     other.exec('BEGIN EXCLUSIVE')
     const store = open(t, path)
@@ -145,7 +233,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: a file that went away before the first batch is made again`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     rmSync(path)
     await assert.rejects(store.append([record()]), /no such table/)
@@ -164,7 +252,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: when the disk takes no more, batches are rejected whole`, { skip: noShell }, t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const program = `
       import { SqliteUsageStore } from ${moduleUrl('sqlite-usage-store')}
       const store = new SqliteUsageStore({ path: ${JSON.stringify(path)}, driver: '${driver}' })
@@ -201,7 +289,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: several writers share one file`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const stores = Array.from({ length: 3 }, () => {
       const store = new SqliteUsageStore({ path, driver, busyTimeoutMs: 10_000, clock: () => now })
       t.after(() => store.close())
@@ -216,7 +304,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: close while writing keeps every batch that was taken`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     const writing = Array.from({ length: 20 }, () =>
       store.append(Array.from({ length: 100 }, () => record()))
@@ -231,7 +319,7 @@ for (const driver of drivers) {
   })
 
   test(`${driver}: appendSync stores after what is under way`, async t => {
-    const path = join(folder(t), 'usage.db')
+    const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     const writing = store.append(Array.from({ length: 2_000 }, () => record()))
     store.appendSync([record()])
@@ -283,8 +371,8 @@ for (const driver of drivers) {
   }
 
   for (const [what, pathIn, cause] of unusable) {
-    test(`${driver}: ${what} is a clear error at construction`, t => {
-      const dir = folder(t)
+    test(`${driver}: ${what} is a clear error at construction`, () => {
+      const dir = temporaryFolder()
       chmodSync(dir, 0o755)
       const path = pathIn(dir)
       const before = existsSync(path) && statSync(path).isFile() ? readFileSync(path) : undefined

@@ -225,10 +225,11 @@ export class RedisRateLimiter implements Limiter {
     return {
       allowed: true,
       limit: this.maxRequests,
-      remaining: 0,
+      remaining: this.maxRequests,
       retryAfterMs: 0,
       resetMs: 0,
-      decidedBy: 'outage'
+      decidedBy: 'outage',
+      uncounted: true
     }
   }
 }

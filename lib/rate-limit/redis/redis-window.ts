@@ -1,4 +1,5 @@
 /** The windows of one limiter as they stand in Redis: every method is one script call. */
+import { thousandfold } from '../rate-limiter.ts'
 import { answerOf, type ServerAnswer } from './redis-decision.ts'
 import type { RedisStore } from './redis-store.ts'
 import type { WindowKeys } from './window-keys.ts'
@@ -30,7 +31,7 @@ export class RedisWindow {
     this.#store = store
     this.#keys = keys
     // Up, not down: a window may be a fraction of a µs too long, never too short.
-    this.#shape = [Math.ceil(windowMs * 1_000), limit, Math.ceil(resolutionMs * 1_000)]
+    this.#shape = [Math.ceil(thousandfold(windowMs)), limit, Math.ceil(thousandfold(resolutionMs))]
   }
 
   async consume(identifier: string, cost: number, look: boolean): Promise<ServerAnswer> {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash, randomUUID, X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createTlsServer, request } from 'node:https'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
@@ -16,6 +15,7 @@ import { exchangeOf } from '../../../lib/http/exchange.ts'
 import { pipeline } from '../../../lib/http/pipeline.ts'
 import { missing } from '../../support/program.ts'
 import { listen } from '../../support/server.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 interface Client {
   key: CryptoKey
@@ -172,7 +172,7 @@ const badProofs: [string, Make, string][] = [
   ],
   [
     'a time ahead',
-    b => makeProof(b.client, b.token, `${b.origin}/orders`, { claims: { iat: seconds() + 30 } }),
+    b => makeProof(b.client, b.token, `${b.origin}/orders`, { claims: { iat: seconds() + 3_600 } }),
     'dpop_proof_out_of_time'
   ],
   [
@@ -343,8 +343,7 @@ test('a memory of proofs that is full or down is a 503', async t => {
 test('a token bound to a certificate passes over its connection only', {
   skip: missing('openssl')
 }, async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'certificates-'))
-  t.after(() => rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder()
   const certificate = (name: string) => {
     const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)]
     const subject = ['-subj', `/CN=${name}`, '-days', '2', '-keyout', key, '-out', cert]

@@ -108,6 +108,12 @@ describe('SharedRateLimiter', () => {
     fc.assert(run, { numRuns: 150 })
   })
 
+  test('a window is as long as it is in other limiters: floating point takes nothing off', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 2.006 })
+    assert.equal(limiter.windowMs, 2_006)
+    assert.equal(limiter.consume('k', 1, 0).resetMs, 2_006)
+  })
+
   test('a limit of 10 000, filled, refused and emptied', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 10_000, windowSeconds: 60 })
     for (let i = 0; i < 10_000; i++) assert.equal(limiter.consume('k', 1, i).allowed, true)
@@ -277,7 +283,8 @@ describe('SharedRateLimiter', () => {
       handle: limiter.handle,
       kind: 'time',
       keys: ['hot', 'warm'],
-      times: [250]
+      times: [250],
+      share: 13
     })
     for (const key of [0, 1])
       checkOnRealClock(
@@ -320,7 +327,12 @@ describe('SharedRateLimiter', () => {
   })
 
   test('threads that are terminated at any moment', async t => {
-    const limiter = new SharedRateLimiter({ maxRequests: 20, windowSeconds: 0.005, maxKeys: 50 })
+    const limiter = new SharedRateLimiter({
+      maxRequests: 20,
+      windowSeconds: 0.005,
+      maxKeys: 50,
+      lockTimeoutMs: 600_000
+    })
     const keys = Array.from({ length: 80 }, (_, i) => `key ${i}`)
     for (let round = 0; round < 3; round++) {
       const start = new SharedArrayBuffer(4)

@@ -1,0 +1,103 @@
+/** What was measured, as a page. */
+import { cpus } from 'node:os'
+import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
+import { driver } from './load.ts'
+import { type Report, type Result, targetsOf } from './result.ts'
+import { someOf, time } from './units.ts'
+import { versions } from './versions.ts'
+
+/** @param title the page's heading, without `#` */
+export function markdown(title: string, report: Report): string {
+  const { results, endToEnd, timelines, figures } = report
+  const suites = [...new Set(results.map(({ suite }) => suite))]
+  return [
+    `# ${title}`,
+    `Node ${process.version.slice(1)}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}. One run of \`npm run bench\`; ratios travel, absolutes do not.`,
+    `${versions()}. Load by ${driver}.`,
+    targetsTable(report),
+    ...(endToEnd.length > 0 ? ['## End to end', endToEndPreface, ...endToEnd.map(endToEndTable)] : []),
+    ...timelines.map(timelineTable),
+    ...figures.map(figuresTable),
+    ...suites.map(suite => suiteTable(suite, results))
+  ]
+    .join('\n\n')
+    .concat('\n')
+}
+
+const endToEndPreface =
+  'Each server in a process of its own, keep-alive, real RS256 tokens; slices in turn, medians. CPU is user and system time of the whole server process, its helper threads included.'
+
+function targetsTable(report: Report): string {
+  const targets = targetsOf(report)
+  if (targets.length === 0) return ''
+  return [
+    '## Targets',
+    '',
+    '| path | target | reached | |',
+    '|---|---|---|---|',
+    ...targets.map(
+      ({ path, wanted, reached, met }) =>
+        `| ${path} | ${wanted} | ${reached} | ${met ? 'reached' : '**missed**'} |`
+    )
+  ].join('\n')
+}
+
+function suiteTable(suite: string, results: readonly Result[]): string {
+  const table = [
+    `## Suite: ${suite}`,
+    '',
+    '| row | contender | time over Ostiary’s | median | target |',
+    '|---|---|---:|---:|---|'
+  ]
+  for (const { row, measured, figures, targets } of results.filter(result => result.suite === suite)) {
+    for (const { contender, medianNs, spread, ratio } of measured) {
+      const target = targets.find(({ peer }) => peer === contender)
+      const wanted =
+        target === undefined ? '' : `${target.ratio.toPrecision(2)}× ${target.met ? 'reached' : '**missed**'}`
+      table.push(
+        `| ${row} | ${contender} | ${ratio.toFixed(2)}× | ${time(medianNs)} ±${(spread * 50).toFixed(0)} % | ${wanted} |`
+      )
+    }
+    for (const [name, value] of Object.entries(figures))
+      table.push(`| ${row} | ${name} | | ${Math.round(value * 100) / 100} | |`)
+  }
+  return table.join('\n')
+}
+
+function endToEndTable({ name, servers }: EndToEndResult): string {
+  const bare = servers[0].cpuMicros
+  const rows = servers.map(
+    ({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, served, heapBytes }) =>
+      `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${requestsPerSecond.toFixed(0)} | ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} / ${p999Ms.toFixed(2)} | ${(heapBytes / 1e6).toFixed(1)} after ${served} |`
+  )
+  return [
+    `### ${name}`,
+    '',
+    '| server | CPU µs a request | above bare | requests/s | p50 / p99 / p99.9 ms | heap MB after so many requests |',
+    '|---|---:|---:|---:|---:|---:|',
+    ...rows
+  ].join('\n')
+}
+
+function timelineTable({ name, moments }: Timeline): string {
+  return [
+    `## Over time: ${name}`,
+    '',
+    '| s | requests | CPU µs a request | heap MB | RSS MB | p50 / p99 ms |',
+    '|---:|---:|---:|---:|---:|---:|',
+    ...someOf(moments).map(
+      ({ seconds, requests, cpuMicros, heapBytes, rssBytes, p50Ms, p99Ms }) =>
+        `| ${seconds} | ${requests} | ${cpuMicros.toFixed(1)} | ${(heapBytes / 1e6).toFixed(1)} | ${(rssBytes / 1e6).toFixed(0)} | ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} |`
+    )
+  ].join('\n')
+}
+
+function figuresTable({ name, unit, figures }: Figures): string {
+  return [
+    `## ${name[0].toUpperCase()}${name.slice(1)}`,
+    '',
+    `| | ${unit} |`,
+    '|---|---:|',
+    ...figures.map(({ name, value }) => `| ${name} | ${Math.round(value)} |`)
+  ].join('\n')
+}

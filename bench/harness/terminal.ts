@@ -1,0 +1,63 @@
+/** What was measured, as lines for the terminal. */
+import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
+import type { Result } from './result.ts'
+import { someOf, time } from './units.ts'
+
+/** The lines of one result: ratios first, then times. */
+export function resultLines({ row, measured, figures, targets }: Result): string[] {
+  const rows = measured.map(({ contender, medianNs, spread, ratio }) => {
+    const target = targets.find(({ peer }) => peer === contender)
+    const wanted = target === undefined ? '' : `  ${target.met ? 'reaches' : 'MISSES'} ${target.ratio}x`
+    return `  ${`${ratio.toFixed(2)}x`.padStart(9)}  ${time(medianNs).padStart(10)} ±${(spread * 50).toFixed(0).padStart(2)} %  ${contender}${wanted}`
+  })
+  const extra = Object.entries(figures).map(
+    ([name, value]) => `  ${String(Math.round(value * 100) / 100).padStart(9)}  ${name}`
+  )
+  return [row, ...rows, ...extra]
+}
+
+/** The lines of one end-to-end comparison: CPU a request, and what is above the first server. */
+export function endToEndLines({ name, servers }: EndToEndResult): string[] {
+  const bare = servers[0].cpuMicros
+  return [
+    `${name}: µs of CPU a request, above bare, requests/s, p50/p99/p99.9 ms, heap MB`,
+    ...servers.map(({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
+      [
+        cpuMicros.toFixed(1).padStart(7),
+        `+${(cpuMicros - bare).toFixed(1)}`.padStart(7),
+        requestsPerSecond.toFixed(0).padStart(7),
+        `${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}/${p999Ms.toFixed(1)}`.padStart(15),
+        (heapBytes / 1e6).toFixed(1).padStart(6),
+        ` ${name}`
+      ].join(' ')
+    )
+  ]
+}
+
+/** The lines of one timeline: a dozen of its moments. */
+export function timelineLines({ name, moments }: Timeline): string[] {
+  return [
+    `${name}: s, requests, µs of CPU a request, heap and RSS MB, p50/p99 ms`,
+    ...someOf(moments).map(({ seconds, requests, cpuMicros, heapBytes, rssBytes, p50Ms, p99Ms }) =>
+      [
+        String(seconds).padStart(6),
+        String(requests).padStart(9),
+        cpuMicros.toFixed(1).padStart(7),
+        (heapBytes / 1e6).toFixed(1).padStart(7),
+        (rssBytes / 1e6).toFixed(0).padStart(5),
+        ` ${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}`
+      ].join(' ')
+    )
+  ]
+}
+
+/** The lines of one list of figures. */
+export function figureLines({ name, unit, figures }: Figures): string[] {
+  return [
+    `${name}: ${unit}`,
+    ...figures.map(({ name, value, most }) => {
+      const wanted = most === undefined ? '' : `  ${value <= most ? 'reaches' : 'MISSES'} ${most}`
+      return `${value.toFixed(0).padStart(8)}  ${name}${wanted}`
+    })
+  ]
+}

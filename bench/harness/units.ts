@@ -1,0 +1,13 @@
+/** How figures are written. */
+
+/** @param ns nanoseconds */
+export function time(ns: number): string {
+  if (ns < 1_000) return `${ns.toPrecision(3)} ns`
+  return ns < 1_000_000 ? `${(ns / 1_000).toPrecision(3)} µs` : `${(ns / 1_000_000).toPrecision(3)} ms`
+}
+
+/** A dozen of many, the last among them. */
+export function someOf<T>(all: readonly T[]): T[] {
+  const step = Math.max(1, Math.ceil(all.length / 12))
+  return all.filter((_, i) => i === all.length - 1 || i % step === 0)
+}
