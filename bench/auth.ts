@@ -96,7 +96,7 @@ async function* unseen(setting: Setting): AsyncIterable<Row> {
   const token = await setting.sign({ jti: 'bench' })
   const uncached = verifierOf(setting, 0)
   await uncached.ready()
-  const options = { issuer, audience, algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: 5 }
+  const options = { issuer, audience, algorithms: ['RS256'] }
   const bare = () => jwtVerify(token, setting.key, options)
   yield {
     name: 'a token never seen, one after the other',

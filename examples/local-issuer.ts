@@ -99,6 +99,8 @@ export class LocalIssuer {
         json(res, 500, { error: 'server_error', error_description: String(error) })
       })
     })
+    // Clients close idle connections: a server that does so may meet a request that is on its way.
+    this.#server.keepAliveTimeout = 0
   }
 
   /** Makes keys and listens on loopback. */

@@ -150,7 +150,7 @@ test('only requests with an API token leave a usage row', async t => {
 
 test('every refusal is answered, audited under its type, and counted', async t => {
   const { gate, issuer, call, events } = await guard(t, {
-    options: { rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    options: { rateLimit: { maxRequests: 1, windowSeconds: 60, clock: () => 0 } },
     handler: requireHuman().wrap((_req, res) => res.end('a person'))
   })
   const human = await issuer.issue(person)
@@ -246,9 +246,8 @@ test('an identity provider that is down at start is 503 with Retry-After, until 
   assert.match(String(down.headers.get('retry-after')), /^[1-9]\d*$/)
   assert.equal(down.headers.get('www-authenticate'), null)
   issuer.fault = 'none'
-  const deadline = Date.now() + 15_000
   let status = 503
-  while (status === 503 && Date.now() < deadline) {
+  while (status === 503) {
     await new Promise(resolve => setTimeout(resolve, 100))
     status = (await call('/', token)).status
   }
@@ -280,7 +279,8 @@ test('a locked database costs no request; rows wait and are stored when it is fr
   assert.equal((await call('/', token)).status, 200)
   other.exec('COMMIT')
   other.close()
-  await gate.flush()
+  // An attempt that began under the lock may still fail.
+  while (gate.usage!.stats.queued > 0) await gate.flush().catch(() => undefined)
   assert.equal((await gate.usage?.getTokenUsageStats('jane@example.com'))?.totalRequests, 2)
 })
 
@@ -386,7 +386,7 @@ test('a client that leaves is audited as aborted, with no status', async t => {
 
 test('who guesses tokens is slowed down, before any is looked at', async t => {
   const { gate, issuer, call, events } = await guard(t, {
-    options: { failedAttempts: { maxRequests: 2, windowSeconds: 60 } }
+    options: { failedAttempts: { maxRequests: 2, windowSeconds: 60, clock: () => 0 } }
   })
   const good = await issuer.issue(person)
   for (let i = 0; i < 5; i++) assert.equal((await call('/', good)).status, 200)
@@ -395,7 +395,7 @@ test('who guesses tokens is slowed down, before any is looked at', async t => {
   assert.equal((await call('/', guess)).status, 401)
   const refused = await call('/', guess)
   assert.equal(refused.status, 429)
-  assert.match(String(refused.headers.get('retry-after')), /^(59|60)$/)
+  assert.equal(refused.headers.get('retry-after'), '60')
   assert.equal(gate.collector?.getMetrics().tokensFailed, 2)
   assert.equal((await events()).at(-1)?.event_type, 'request_error')
 })

@@ -3,37 +3,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
 import { type Connection, connectionOf } from './connection.ts'
-import { type PendingHeaders, sameName, type WriteHead, writeHeadWith } from './head.ts'
+import {
+  coreStoreHeader,
+  coreWriteHead,
+  type HeaderLines,
+  PendingHeaders,
+  type StoreHeader,
+  type WriteHead
+} from './head.ts'
+import type { Identity } from './identity.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
 import { pathOf } from './request-path.ts'
 
+export type { Caller, Identity } from './identity.ts'
 export type { Outcome } from './outcome.ts'
-
-/** Who a caller is, as far as other stages care. `auth/user.ts` implements it. */
-export interface Identity {
-  readonly id: string
-  /** `user:<id>` or `client:<client id>`: one caller, one key, unique over all configured issuers. */
-  readonly key: string
-  readonly name: string | null
-  readonly email: string | null
-  readonly kind: 'machine' | 'human' | 'unknown'
-  readonly isM2M: boolean
-  readonly clientId: string | null
-  readonly scopes: readonly string[]
-  /** Which claim showed the kind, for the audit log. */
-  readonly evidence?: string
-}
-
-/** The same caller as handlers see it. */
-export interface Caller extends Identity {
-  /** The verified token's claims, frozen. */
-  readonly claims: Readonly<Record<string, unknown>>
-  /** Loaded when first asked for, once a request. */
-  readonly groups: PromiseLike<readonly string[]>
-  readonly roles: PromiseLike<readonly string[]>
-  readonly permissions: PromiseLike<readonly string[]>
-}
 
 /** Who refused a request, and the true reason, which the client is not always told. */
 export interface Denial {
@@ -87,12 +71,18 @@ export class Exchange {
   newer: Exchange | undefined = undefined
   /** @internal What `currentExchange` reads, if it is kept at all. */
   asyncHolder: AsyncHolder | undefined = undefined
+  /** @internal What the metrics file the request under, once they have read it. */
+  origin: number | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
-  #pendingHeaders: PendingHeaders | undefined = undefined
+  #pending: PendingHeaders | undefined = undefined
   #headListeners: ExchangeListener[] | undefined = undefined
-  #endListeners: ExchangeListener[] | undefined = undefined
+  /** The first of them without an array that has to grow. */
+  #firstEnd: ExchangeListener | undefined = undefined
+  #secondEnd: ExchangeListener | undefined = undefined
+  #thirdEnd: ExchangeListener | undefined = undefined
+  #laterEnds: ExchangeListener[] | undefined = undefined
   #state: Record<string, unknown> | undefined = undefined
   #abort: AbortController | undefined = undefined
   #entered: unknown = undefined
@@ -112,7 +102,8 @@ export class Exchange {
     this.#writeHead = earlier === undefined ? (res.writeHead as unknown as WriteHead) : earlier.#writeHead
     ;(req as Bearing)[kExchange] = this
     ;(res as Bearing)[kExchange] = this
-    res.writeHead = hookedWriteHead as unknown as typeof res.writeHead
+    const hook = this.#writeHead === coreWriteHead ? hookedCoreWriteHead : hookedWriteHead
+    res.writeHead = hook as unknown as typeof res.writeHead
     this.#listen()
     const standing = standingOf(req, res)
     if (standing !== 'open') this.end(standing === 'finished')
@@ -163,25 +154,28 @@ export class Exchange {
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
     if (this.outcome !== 'pending') this.#call(listener)
-    else if (this.#endListeners === undefined) this.#endListeners = [listener]
-    else this.#endListeners.push(listener)
+    else if (this.#firstEnd === undefined) this.#firstEnd = listener
+    else if (this.#secondEnd === undefined) this.#secondEnd = listener
+    else if (this.#thirdEnd === undefined) this.#thirdEnd = listener
+    else if (this.#laterEnds === undefined) this.#laterEnds = [listener]
+    else this.#laterEnds.push(listener)
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
   setHeader(name: string, value: string): void {
-    if (this.#pendingHeaders === undefined) {
-      this.#pendingHeaders = [name, value]
-      return
-    }
-    const at = indexOfName(this.#pendingHeaders, name)
-    if (at === -1) this.#pendingHeaders.push(name, value)
-    else this.#pendingHeaders[at + 1] = value
+    this.#pending ??= new PendingHeaders()
+    this.#pending.set(name, value)
   }
 
   /** The pending header of this name, if any. */
   getHeader(name: string): string | undefined {
-    const at = this.#pendingHeaders === undefined ? -1 : indexOfName(this.#pendingHeaders, name)
-    return at === -1 ? undefined : this.#pendingHeaders?.[at + 1]
+    return this.#pending?.get(name)
+  }
+
+  /** @internal The same as `setHeader` for each of them, for a fraction of the cost. */
+  setHeaderLines(lines: HeaderLines): void {
+    this.#pending ??= new PendingHeaders()
+    this.#pending.add(lines)
   }
 
   /** True the first time it is asked for `owner`: what is mounted twice runs once. */
@@ -195,26 +189,32 @@ export class Exchange {
 
   /** @internal The body of the `writeHead` hook. */
   writeHead(args: ArrayLike<unknown>): ServerResponse {
+    const { res } = this
     // A second head, or one for a client that is gone: core answers for it, and nothing is recorded.
-    if (this.headAt !== 0 || this.outcome !== 'pending') {
-      return this.#writeHead.apply(this.res, args as unknown[])
-    }
-    if (this.#headListeners !== undefined) {
-      const listeners = this.#headListeners
-      this.#headListeners = undefined
-      for (const listener of listeners) this.#call(listener)
-    }
-    const returned =
-      this.#pendingHeaders === undefined
-        ? this.#writeHead.apply(this.res, args as unknown[])
-        : writeHeadWith(this.res, this.#writeHead, args, this.#pendingHeaders)
-    // After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone.
-    const status = sentStatusOf(this.req, this.res)
-    if (status >= 200) {
-      this.statusCode = status
-      this.headAt = performance.now()
-    }
+    if (this.headAt !== 0 || this.outcome !== 'pending') return this.#writeHead.apply(res, args as unknown[])
+    this.#tellHead()
+    let returned = res
+    if (this.#pending === undefined) returned = this.#writeHead.apply(res, args as unknown[])
+    else this.#pending.writeHead(res, this.#writeHead, args)
+    this.#recordHead()
     return returned
+  }
+
+  /** @internal The same where the next `writeHead` is core's own, which counts no arguments: nothing is made for them. */
+  writeHeadOfCore(status: unknown, reason: unknown, headers: unknown): ServerResponse {
+    const { res } = this
+    if (this.headAt !== 0 || this.outcome !== 'pending')
+      return coreWriteHead.call(res, status, reason, headers)
+    this.#tellHead()
+    if (this.#pending === undefined) coreWriteHead.call(res, status, reason, headers)
+    else this.#pending.writeHeadOfCore(res, hookedStoreHeader, status, reason, headers)
+    this.#recordHead()
+    return res
+  }
+
+  /** @internal What goes between the first line and the headers of the head that is being written. */
+  get headLines(): string {
+    return this.#pending === undefined ? '' : this.#pending.text
   }
 
   /** @internal Ends the exchange, once. `finished`: the response said `finish`. */
@@ -242,12 +242,37 @@ export class Exchange {
     this.outcome = outcome
     this.connection.close(this)
     if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort(clientGone)
-    const listeners = this.#endListeners
-    if (listeners !== undefined) {
-      this.#endListeners = undefined
-      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
-    }
+    if (this.#firstEnd !== undefined) this.#tellEnd(this.#firstEnd)
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  #tellEnd(first: ExchangeListener): void {
+    const second = this.#secondEnd
+    const third = this.#thirdEnd
+    const later = this.#laterEnds
+    this.#firstEnd = undefined
+    this.#secondEnd = undefined
+    this.#thirdEnd = undefined
+    this.#laterEnds = undefined
+    this.#call(first)
+    if (second !== undefined) this.#call(second)
+    if (third !== undefined) this.#call(third)
+    if (later !== undefined) for (const listener of later) this.#call(listener)
+  }
+
+  #tellHead(): void {
+    const listeners = this.#headListeners
+    if (listeners === undefined) return
+    this.#headListeners = undefined
+    for (const listener of listeners) this.#call(listener)
+  }
+
+  /** After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone. */
+  #recordHead(): void {
+    const status = sentStatusOf(this.req, this.res)
+    if (status < 200) return
+    this.statusCode = status
+    this.headAt = performance.now()
   }
 
   #listen(): void {
@@ -310,6 +335,20 @@ function hookedWriteHead(this: ServerResponse): ServerResponse {
   return ((this as Bearing)[kExchange] as Exchange).writeHead(arguments)
 }
 
+function hookedCoreWriteHead(
+  this: ServerResponse,
+  status: unknown,
+  reason: unknown,
+  headers: unknown
+): ServerResponse {
+  return ((this as Bearing)[kExchange] as Exchange).writeHeadOfCore(status, reason, headers)
+}
+
+function hookedStoreHeader(this: ServerResponse, firstLine: string, headers: unknown): void {
+  const { headLines } = (this as Bearing)[kExchange] as Exchange
+  ;(coreStoreHeader as StoreHeader).call(this, firstLine + headLines, headers)
+}
+
 function onFinish(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(true)
 }
@@ -321,9 +360,4 @@ function onStreamClose(this: Bearing): void {
 
 function onClose(this: ServerResponse): void {
   ;(this as Bearing)[kExchange]?.end(false)
-}
-
-function indexOfName(headers: PendingHeaders, name: string): number {
-  for (let i = 0; i < headers.length; i += 2) if (sameName(headers[i], name)) return i
-  return -1
 }

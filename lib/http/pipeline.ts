@@ -11,6 +11,7 @@ import {
 } from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
+import { keepTicksFast } from './tick-objects.ts'
 import { guardedUpgrade, type UpgradeHandler } from './upgrade.ts'
 
 export type Next = (error?: unknown) => void
@@ -113,6 +114,7 @@ class Runner {
     }
     this.#skip = skip
     this.#asyncContext = asyncContext
+    keepTicksFast()
   }
 
   /** Ends in `next` when there is one, else in `handler`. */

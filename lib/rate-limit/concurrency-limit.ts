@@ -3,6 +3,7 @@ import type { Exchange } from '../http/exchange.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { clientKey, identified } from './client-key.ts'
 import type { Identify } from './limit-windows.ts'
+import { addDraftFields, PolicyFields } from './rate-limit-headers.ts'
 import { shown } from './rate-limiter.ts'
 import { refuseBusy } from './too-many-requests.ts'
 
@@ -17,6 +18,10 @@ export interface ConcurrencyLimitOptions {
   queue?: number
   /** How long one waits, ms. Default 1 000. */
   queueTimeoutMs?: number
+  /** The policy's name in the headers. Default `concurrency`. */
+  name?: string
+  /** Default `['draft-11']`: `RateLimit-Policy` and `RateLimit`, the quota unit being `concurrent-requests`. None with `[]`. */
+  headers?: readonly 'draft-11'[]
 }
 
 export interface ConcurrencyStats {
@@ -44,6 +49,7 @@ export function concurrencyLimit(options: ConcurrencyLimitOptions): ConcurrencyL
 
 /** A request that has a place or waits for one. */
 interface Ticket {
+  readonly exchange: Exchange
   readonly key: string
   /** There while it waits. */
   go: ((passed: boolean) => void) | undefined
@@ -57,6 +63,8 @@ export class ConcurrencyLimitStage implements Stage {
   readonly #identify: Identify | undefined
   readonly #queue: number
   readonly #queueTimeoutMs: number
+  /** Undefined: no headers. */
+  readonly #fields: PolicyFields | undefined
   readonly #tickets = new Map<Exchange, Ticket>()
   /** In order of arrival. */
   readonly #waiting = new Set<Ticket>()
@@ -67,6 +75,7 @@ export class ConcurrencyLimitStage implements Stage {
 
   constructor(options: ConcurrencyLimitOptions) {
     const { max, perKey, identifier, queue = 0, queueTimeoutMs = 1_000 } = options
+    const { name = 'concurrency', headers = ['draft-11'] } = options
     this.#max = whole('max', max, 1)
     this.#perKey = perKey === undefined ? undefined : whole('perKey', perKey, 1)
     this.#queue = whole('queue', queue, 0)
@@ -75,6 +84,13 @@ export class ConcurrencyLimitStage implements Stage {
       throw new TypeError(`concurrencyLimit: identifier must be a function, got ${shown(identifier)}`)
     }
     this.#identify = identifier
+    if (!Array.isArray(headers) || headers.some(format => format !== 'draft-11')) {
+      throw new TypeError(
+        `concurrencyLimit: headers must be ['draft-11'] or [], got ${JSON.stringify(headers)}`
+      )
+    }
+    const fields = new PolicyFields(name, this.#perKey ?? this.#max, undefined, 'concurrencyLimit')
+    this.#fields = headers.length === 0 ? undefined : fields
   }
 
   get stats(): ConcurrencyStats {
@@ -89,13 +105,14 @@ export class ConcurrencyLimitStage implements Stage {
   enter(exchange: Exchange): boolean | Promise<boolean> {
     const key = this.#perKey === undefined ? '' : this.#keyOf(exchange)
     if (key === undefined) return false
-    const ticket: Ticket = { key, go: undefined, timer: undefined }
+    const ticket: Ticket = { exchange, key, go: undefined, timer: undefined }
     if (this.#hasPlace(key)) {
-      this.#take(key)
+      this.#take(ticket)
     } else if (this.#waiting.size < this.#queue) {
       return this.#wait(exchange, ticket)
     } else {
       this.#refused++
+      this.#addHeaders(exchange, 0)
       return refuseBusy(exchange, this.name, 'concurrency_limit')
     }
     this.#tickets.set(exchange, ticket)
@@ -114,9 +131,21 @@ export class ConcurrencyLimitStage implements Stage {
     return this.#perKey === undefined || (this.#activeOf.get(key) ?? 0) < this.#perKey
   }
 
-  #take(key: string): void {
+  #take({ exchange, key }: Ticket): void {
     this.#active++
-    if (this.#perKey !== undefined) this.#activeOf.set(key, (this.#activeOf.get(key) ?? 0) + 1)
+    let left = this.#max - this.#active
+    if (this.#perKey !== undefined) {
+      const active = (this.#activeOf.get(key) ?? 0) + 1
+      this.#activeOf.set(key, active)
+      left = Math.min(left, this.#perKey - active)
+    }
+    this.#addHeaders(exchange, left)
+  }
+
+  /** When more places are free nobody knows: there is no `t`. */
+  #addHeaders(exchange: Exchange, left: number): void {
+    if (this.#fields !== undefined)
+      addDraftFields(exchange, this.#fields.policy, this.#fields.state(left, undefined))
   }
 
   #wait(exchange: Exchange, ticket: Ticket): Promise<boolean> {
@@ -132,6 +161,7 @@ export class ConcurrencyLimitStage implements Stage {
   #giveUp(exchange: Exchange, ticket: Ticket): void {
     this.#timedOut++
     this.#tickets.delete(exchange)
+    this.#addHeaders(exchange, 0)
     const passed = refuseBusy(exchange, this.name, 'concurrency_queue_timeout')
     this.#leave(ticket, passed)
   }
@@ -167,7 +197,7 @@ export class ConcurrencyLimitStage implements Stage {
     for (const ticket of this.#waiting) {
       if (this.#active >= this.#max) return
       if (!this.#hasPlace(ticket.key)) continue
-      this.#take(ticket.key)
+      this.#take(ticket)
       this.#leave(ticket, true)
     }
   }

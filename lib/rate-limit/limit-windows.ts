@@ -2,7 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import type { GuardedRequest } from '../http/pipeline.ts'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
-import type { PolicyFields } from './rate-limit-headers.ts'
+import { type PolicyFields, policyLines } from './rate-limit-headers.ts'
 import { LocalReservation } from './rate-limiter.ts'
 import type { SlidingWindow } from './window/sliding-window.ts'
 
@@ -46,6 +46,7 @@ export interface WindowSet {
   readonly rings: readonly SlidingWindow[]
   /** The members of `RateLimit-Policy`. */
   readonly policy: string
+  readonly policyLines: string
   /** @param refundable whether the verdict must hold reservations */
   decide(
     exchange: Exchange,
@@ -63,11 +64,13 @@ export class LocalWindows implements WindowSet {
   readonly limiters: readonly Limiter[] = []
   readonly rings: readonly SlidingWindow[]
   readonly policy: string
+  readonly policyLines: string
 
   constructor(windows: readonly LocalWindow[]) {
     this.windows = windows
     this.rings = windows.map(({ rings }) => rings)
     this.policy = policyOf(windows)
+    this.policyLines = policyLines(this.policy)
   }
 
   decide(exchange: Exchange, keys: readonly string[], cost: number, refundable: boolean): Verdict {
@@ -104,11 +107,13 @@ export class LimiterWindows implements WindowSet {
   readonly limiters: readonly Limiter[]
   readonly rings: readonly SlidingWindow[] = []
   readonly policy: string
+  readonly policyLines: string
 
   constructor(windows: readonly LimiterWindow[]) {
     this.windows = windows
     this.limiters = windows.map(({ limiter }) => limiter)
     this.policy = policyOf(windows)
+    this.policyLines = policyLines(this.policy)
   }
 
   decide(
@@ -127,6 +132,9 @@ export class LimiterWindows implements WindowSet {
   }
 
   async #reserveAll(keys: readonly string[], cost: number): Promise<Verdict> {
+    const [first, ...others] = this.limiters
+    const together = others.length === 0 ? undefined : first.reserveWith?.(others, keys, cost)
+    if (together !== undefined) return verdictOnAll(await together)
     const asked = await Promise.allSettled(
       this.windows.map(
         async ({ limiter }, i) => await (limiter.reserve as Reserve).call(limiter, keys[i], cost)
@@ -135,11 +143,16 @@ export class LimiterWindows implements WindowSet {
     const reservations: Reservation[] = []
     for (const one of asked) if (one.status === 'fulfilled') reservations.push(one.value)
     const failed = asked.find(one => one.status === 'rejected')
-    const allowed = failed === undefined && reservations.every(({ decision }) => decision.allowed)
-    if (!allowed) await Promise.all(reservations.map(reservation => reservation.refund()))
-    if (failed !== undefined) throw failed.reason
-    return { allowed, decisions: reservations.map(({ decision }) => decision), reservations }
+    if (failed === undefined) return verdictOnAll(reservations)
+    await Promise.all(reservations.map(reservation => reservation.refund()))
+    throw failed.reason
   }
+}
+
+async function verdictOnAll(reservations: readonly Reservation[]): Promise<Verdict> {
+  const allowed = reservations.every(({ decision }) => decision.allowed)
+  if (!allowed) await Promise.all(reservations.map(reservation => reservation.refund()))
+  return { allowed, decisions: reservations.map(({ decision }) => decision), reservations }
 }
 
 type Reserve = NonNullable<Limiter['reserve']>

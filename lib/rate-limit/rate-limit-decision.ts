@@ -14,6 +14,11 @@ export interface RateLimitDecision {
   readonly retryAfterMs: number | undefined
   /** Until nothing of this key is counted any more; 0 when nothing is. */
   readonly resetMs: number
+  /**
+   * Admitted without being counted, because the limiter's store is down and `onOutage` is `'open'`: `remaining` and
+   * `resetMs` say nothing, and no headers are sent.
+   */
+  readonly uncounted?: true
 }
 
 /** The one place where local decisions are made, so that all have one shape. */
@@ -64,6 +69,15 @@ export interface Limiter {
   clearAll(): void | Promise<void>
   /** `consume` with a way back. Only a limiter that has it can be used with `refundOn`. */
   reserve?(identifier: string, cost?: number, now?: number): Reservation | Promise<Reservation>
+  /**
+   * `reserve` with other limiters, all or none, in one step; undefined when it cannot with these, and each is asked and
+   * refunded then. The identifiers begin with its own.
+   */
+  reserveWith?(
+    others: readonly Limiter[],
+    identifiers: readonly string[],
+    cost: number
+  ): Promise<readonly Reservation[]> | undefined
 }
 
 /**

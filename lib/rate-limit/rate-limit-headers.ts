@@ -1,6 +1,7 @@
 /** What a response says about its limits: RFC 9651 structured fields of the IETF draft, and the older trio. */
 import { type BareItem, serializeItem } from 'structured-headers'
 import type { Exchange } from '../http/exchange.ts'
+import type { HeaderLines } from '../http/head.ts'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
 
 /**
@@ -17,22 +18,30 @@ export class PolicyFields {
   readonly name: string
   readonly policy: string
   readonly limit: string
+  /** The trio's lines up to what changes. */
+  readonly limitLines: string
   readonly #beforeRemaining: string
 
-  /** @throws TypeError when the name or a number has no place in a structured field */
-  constructor(name: string, limit: number, windowMs: number) {
+  /**
+   * @param windowMs undefined: the limit is of requests at a time
+   * @throws TypeError when the name or a number has no place in a structured field
+   */
+  constructor(name: string, limit: number, windowMs: number | undefined, owner = 'rateLimit') {
     if (typeof name !== 'string' || name === '' || name.length > longestName) {
       throw new TypeError(
-        `rateLimit: name must have 1 to ${longestName} characters, got ${JSON.stringify(name)}`
+        `${owner}: name must have 1 to ${longestName} characters, got ${JSON.stringify(name)}`
       )
     }
     try {
-      this.policy = item(name, { q: limit, w: seconds(windowMs) })
+      const rest: Record<string, BareItem> =
+        windowMs === undefined ? { qu: 'concurrent-requests' } : { w: seconds(windowMs) }
+      this.policy = item(name, { q: limit, ...rest })
     } catch {
-      throw new TypeError(`rateLimit: name must be printable ASCII, got ${JSON.stringify(name)}`)
+      throw new TypeError(`${owner}: name must be printable ASCII, got ${JSON.stringify(name)}`)
     }
     this.name = name
     this.limit = String(limit)
+    this.limitLines = `X-RateLimit-Limit: ${limit}\r\nX-RateLimit-Remaining: `
     this.#beforeRemaining = `${item(name, {})};r=`
   }
 
@@ -52,6 +61,69 @@ export function checkHeaderFormats(headers: unknown): readonly RateLimitHeaderFo
   )
 }
 
+/** The lines of the draft up to what changes. */
+export function policyLines(policy: string): string {
+  return `RateLimit-Policy: ${policy}\r\nRateLimit: `
+}
+
+/** What one limiter says. */
+export class RateLimitFields implements HeaderLines {
+  readonly names: readonly string[] = names
+  readonly #policy: string
+  readonly #policyLines: string
+  /** Members of `RateLimit`; undefined: neither it nor `RateLimit-Policy`. */
+  readonly #states: string | undefined
+  /** Of whom the trio speaks; undefined: no trio. */
+  readonly #tightest: PolicyFields | undefined
+  readonly #decision: RateLimitDecision
+
+  constructor(
+    { policy, policyLines }: { policy: string; policyLines: string },
+    states: string | undefined,
+    tightest: PolicyFields | undefined,
+    decision: RateLimitDecision
+  ) {
+    this.#policy = policy
+    this.#policyLines = policyLines
+    this.#states = states
+    this.#tightest = tightest
+    this.#decision = decision
+  }
+
+  text(): string {
+    const draft = this.#states === undefined ? '' : `${this.#policyLines}${this.#states}\r\n`
+    if (this.#tightest === undefined) return draft
+    return `${draft}${this.#tightest.limitLines}${this.#decision.remaining}${resetLine(this.#decision.resetMs)}`
+  }
+
+  pairs(): string[] {
+    const pairs: string[] = []
+    if (this.#states !== undefined) pairs.push('RateLimit-Policy', this.#policy, 'RateLimit', this.#states)
+    if (this.#tightest === undefined) return pairs
+    const { remaining, resetMs } = this.#decision
+    pairs.push('X-RateLimit-Limit', this.#tightest.limit, 'X-RateLimit-Remaining', String(remaining))
+    pairs.push('X-RateLimit-Reset', String(epochSeconds(resetMs)))
+    return pairs
+  }
+
+  /** Other limiters of the same request may have said something: the lists grow, and the trio is of whoever has least left. */
+  addTo(exchange: Exchange): void {
+    const policies = exchange.getHeader('RateLimit-Policy')
+    const least = exchange.getHeader('X-RateLimit-Remaining')
+    if (policies === undefined && least === undefined) {
+      exchange.setHeaderLines(this)
+      return
+    }
+    const pairs = this.pairs()
+    for (let i = 0; i < pairs.length; i += 2) {
+      const earlier = exchange.getHeader(pairs[i])
+      if (earlier === undefined) exchange.setHeader(pairs[i], pairs[i + 1])
+      else if (pairs[i].startsWith('RateLimit')) exchange.setHeader(pairs[i], `${earlier}, ${pairs[i + 1]}`)
+      else if (Number(least) > this.#decision.remaining) exchange.setHeader(pairs[i], pairs[i + 1])
+    }
+  }
+}
+
 /** Adds members to the list fields; other limiters of the same request may have added theirs. */
 export function addDraftFields(exchange: Exchange, policy: string, state: string): void {
   const policies = exchange.getHeader('RateLimit-Policy')
@@ -60,14 +132,30 @@ export function addDraftFields(exchange: Exchange, policy: string, state: string
   exchange.setHeader('RateLimit', states === undefined ? state : `${states}, ${state}`)
 }
 
-/** The trio has room for one policy: the one with the least left, over all limiters of the request. */
-export function addLegacyFields(exchange: Exchange, limit: string, decision: RateLimitDecision): void {
-  const other = exchange.getHeader('X-RateLimit-Remaining')
-  if (other !== undefined && Number(other) <= decision.remaining) return
-  exchange.setHeader('X-RateLimit-Limit', limit)
-  exchange.setHeader('X-RateLimit-Remaining', String(decision.remaining))
-  // The wall clock is read to print, and decides nothing.
-  exchange.setHeader('X-RateLimit-Reset', String(Math.ceil((Date.now() + decision.resetMs) / 1_000)))
+const names = [
+  'RateLimit-Policy',
+  'RateLimit',
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset'
+]
+
+/** The wall clock is read to print, and decides nothing. */
+function epochSeconds(resetMs: number): number {
+  return Math.ceil((Date.now() + resetMs) / 1_000)
+}
+
+let lastReset = 0
+let lastResetLine = ''
+
+/** All that is admitted within a second has the same. */
+function resetLine(resetMs: number): string {
+  const reset = epochSeconds(resetMs)
+  if (reset !== lastReset) {
+    lastReset = reset
+    lastResetLine = `\r\nX-RateLimit-Reset: ${reset}\r\n`
+  }
+  return lastResetLine
 }
 
 /** Whole seconds, never early, at least 1. */

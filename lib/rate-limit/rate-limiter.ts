@@ -1,7 +1,20 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
+import {
+  areKeys,
+  checkState,
+  isStamps,
+  keysOf,
+  lastOf,
+  passedSince,
+  type RateLimiterState,
+  stampsOf,
+  stampsState
+} from './limiter-state.ts'
 import type { Limiter, RateLimitDecision, Reservation } from './rate-limit-decision.ts'
 import { SlidingWindow, type SlidingWindowStats } from './window/sliding-window.ts'
-import type { Charge } from './window/stamp-rings.ts'
+import type { Charge } from './window/slot-windows.ts'
+
+export type { RateLimiterState } from './limiter-state.ts'
 
 export interface RateLimiterOptions {
   /** Units that any window holds, 1 to 2 147 483 647. */
@@ -90,18 +103,25 @@ export class RateLimiter implements Limiter {
     this.window.clear()
   }
 
-  /** What every key has taken, for the process that comes after this one. What the overflow window holds is not in it. */
+  /** What every key has taken, for the process that comes after this one. */
   export(now: number = this.#clock()): RateLimiterState {
     const keys: [string, [number, number][]][] = []
-    for (const { key, stamps } of this.window.live(now)) {
-      keys.push([key, stamps.map(([stamp, units]) => [stamp - now, units])])
-    }
+    for (const { key, stamps } of this.window.live(now)) keys.push([key, stampsState(stamps, now)])
+    const overflow = this.window.overflow(now)
     return {
       version: 1,
       windowMs: this.windowMs,
       exportedAt: Date.now(),
       clockAt: this.ownClock === undefined ? null : now,
-      keys
+      keys,
+      ...(overflow.stamps.length === 0
+        ? {}
+        : {
+            overflow: {
+              stamps: stampsState(overflow.stamps, now),
+              keys: overflow.keys.map(([key, stamp]) => [key, stamp - now] as const)
+            }
+          })
     }
   }
 
@@ -113,25 +133,26 @@ export class RateLimiter implements Limiter {
    * @throws Error when this limiter has keys already
    */
   import(state: RateLimiterState, now: number = this.#clock()): void {
-    checkState(state, this.windowMs)
+    checkState('RateLimiter', state, this.windowMs)
+    checkOverflow(state)
     if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
-    const passedMs = Math.max(
-      0,
-      this.ownClock === undefined || state.clockAt === null
-        ? Date.now() - state.exportedAt
-        : now - state.clockAt
-    )
-    const restored: [string, [number, number][]][] = []
-    for (const [key, stamps] of state.keys) {
-      const kept = newest(stamps, this.maxRequests, passedMs, now)
-      if (kept.length > 0) restored.push([key, kept])
+    const passedMs = passedSince(state, this.ownClock !== undefined, now)
+    const keys = keysOf(state, this.maxRequests, passedMs, now)
+    if (keys.length > this.#maxKeys) {
+      throw new TypeError(`RateLimiter: state has ${keys.length} keys, more than maxKeys ${this.#maxKeys}`)
     }
-    if (restored.length > this.#maxKeys) {
-      throw new TypeError(
-        `RateLimiter: state has ${restored.length} keys, more than maxKeys ${this.#maxKeys}`
-      )
+    const { stamps = [], keys: overflowKeys = [] } = state.overflow ?? {}
+    const shared = stampsOf(stamps, this.maxRequests, passedMs, now)
+    const staying = overflowKeys.map(([key, leftMs]) => [key, now + (leftMs - passedMs)] as const)
+    let pending = shared.length > 0
+    for (const [key, own] of keys) {
+      if (pending && lastOf(shared) < lastOf(own)) {
+        this.window.restoreOverflow(shared, staying)
+        pending = false
+      }
+      this.window.restore(key, own)
     }
-    for (const [key, stamps] of restored) this.window.restore(key, stamps)
+    if (pending) this.window.restoreOverflow(shared, staying)
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
@@ -140,21 +161,6 @@ export class RateLimiter implements Limiter {
     const charge = decision.allowed && cost > 0 ? this.window.lastCharge(identifier, cost) : undefined
     return new LocalReservation(decision, this.window, charge)
   }
-}
-
-/** What `export` gives and `import` takes; plain JSON. */
-export interface RateLimiterState {
-  readonly version: 1
-  readonly windowMs: number
-  /** Epoch ms: between two processes there is no other clock. */
-  readonly exportedAt: number
-  /** The time on the clock that the limiter was given; null when it was given none. */
-  readonly clockAt: number | null
-  /** For each key, oldest first: ms until the units are free, and how many. */
-  readonly keys: readonly (readonly [
-    key: string,
-    stamps: readonly (readonly [leftMs: number, units: number])[]
-  ])[]
 }
 
 /** Units of a local limiter that can be given back, once. */
@@ -183,7 +189,7 @@ function monotonic(): number {
 /** The numbers of a window, with defaults. `owner` begins the error texts. */
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
-  const windowMs = milliseconds(windowSeconds as number)
+  const windowMs = thousandfold(windowSeconds as number)
   if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
     throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
   }
@@ -211,11 +217,11 @@ interface CheckedWindow extends RateLimiterOptions {
   maxKeys: number
 }
 
-/** 2.006 s are 2 006 ms, although floating point has it a little less. */
-function milliseconds(seconds: number): number {
-  const ms = seconds * 1_000
-  const whole = Math.round(ms)
-  return whole > 0 && Math.abs(ms - whole) < 1e-6 ? whole : ms
+/** 2.006 s are 2 006 ms, although floating point has it a little less; and so with the µs of a ms. */
+export function thousandfold(value: number): number {
+  const product = value * 1_000
+  const whole = Math.round(product)
+  return whole > 0 && Math.abs(product - whole) < 1e-6 ? whole : product
 }
 
 function checkCount(owner: string, option: string, value: unknown, most: number): number {
@@ -238,43 +244,10 @@ function checkKey(identifier: unknown, now: unknown): void {
     throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
 }
 
-/** The newest stamps that are live and up to a limit: for every decision they are as good as all of them. */
-function newest(
-  stamps: readonly (readonly [leftMs: number, units: number])[],
-  limit: number,
-  passedMs: number,
-  now: number
-): [stamp: number, units: number][] {
-  const kept: [number, number][] = []
-  let room = limit
-  for (let i = stamps.length - 1; i >= 0 && room > 0; i--) {
-    const [leftMs, units] = stamps[i]
-    if (leftMs <= passedMs) break
-    kept.unshift([now + (leftMs - passedMs), Math.min(units, room)])
-    room -= units
-  }
-  return kept
-}
-
-function checkState(state: unknown, windowMs: number): void {
-  const { version, windowMs: length, exportedAt, clockAt, keys } = (state ?? {}) as Partial<RateLimiterState>
-  const timed = Number.isFinite(exportedAt) && (clockAt === null || Number.isFinite(clockAt))
-  if (version !== 1 || !timed || !Array.isArray(keys) || !keys.every(isKeyState)) {
-    throw new TypeError('RateLimiter: import needs what export gave')
-  }
-  if (length !== windowMs) {
-    throw new TypeError(`RateLimiter: state is of a window of ${shown(length)} ms, not ${windowMs} ms`)
-  }
-}
-
-function isKeyState(entry: unknown): boolean {
-  if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !Array.isArray(entry[1])) return false
-  let last = -Infinity
-  return entry[1].every(stamp => {
-    const ordered = Array.isArray(stamp) && Number.isFinite(stamp[0]) && stamp[0] >= last
-    last = ordered ? stamp[0] : last
-    return ordered && Number.isSafeInteger(stamp[1]) && stamp[1] > 0
-  })
+function checkOverflow({ overflow }: RateLimiterState): void {
+  if (overflow === undefined) return
+  const isKept = isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite)
+  if (!isKept) throw new TypeError('RateLimiter: import needs what export gave')
 }
 
 /** A value as it stands in an error text. */

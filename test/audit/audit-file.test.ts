@@ -14,9 +14,9 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import fc from 'fast-check'
 import { AuditFile } from '../../lib/audit/audit-file.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'
@@ -306,7 +306,7 @@ test('a process that exits while the disk is full just exits', { skip: noFullDev
     import { AuditFile } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/audit/audit-file.ts')).href)}
     import { Reporter } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, '../../lib/http/reporter.ts')).href)}
     const reporter = new Reporter({ onReport: ({ what, count, error }) => console.log(what, count, error.code) })
-    const file = new AuditFile({ path: '/dev/full', reporter })
+    const file = new AuditFile({ path: '/dev/full', flushIntervalMs: 60_000, reporter })
     file.write('one')
     file.write('two')`
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {

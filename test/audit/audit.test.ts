@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
@@ -205,10 +205,11 @@ test('a refusal names the stage and the true reason', async t => {
 })
 
 test('a client that leaves before the answer shows: status 0, aborted', async t => {
-  const server = await audited(t, () => {})
+  const arrived = new EventEmitter()
+  const server = await audited(t, () => arrived.emit('request'))
   const socket = connect(server.port, '127.0.0.1')
   socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
-  await new Promise(resolve => setTimeout(resolve, 20))
+  await once(arrived, 'request')
   socket.destroy()
   const [event] = await server.logged()
   assert.equal(event['event_type'], 'request_error')

@@ -87,6 +87,20 @@ test('transport and syntax', async t => {
       () => 'Authorization: Bearer ',
       badRequest('empty_token', 'The access token is missing')
     ],
+    ...['Bearer\tabc', 'Bearer: abc', 'bearer=abc', 'Bearer,', 'Bearer "abc"', 'Bearer \tabc'].map(
+      (text): [string, () => string, Expected] => [
+        `6 ${JSON.stringify(text)}`,
+        () => `Authorization: ${text}`,
+        badRequest('malformed_authorization', 'The Authorization header is malformed')
+      ]
+    ),
+    ...['Bearer-abc def', 'Bearer_ abc', 'Bearer.abc', 'Token abc'].map(
+      (text): [string, () => string, Expected] => [
+        `2 ${JSON.stringify(text)}`,
+        () => `Authorization: ${text}`,
+        anonymous
+      ]
+    ),
     ['4 bearer', () => `Authorization: bearer ${good}`, accepted],
     ['4 BEARER', () => `authorization: BEARER ${good}`, accepted],
     ['4 AUTHORIZATION', () => `AUTHORIZATION: BeArEr ${good}`, accepted],
@@ -526,11 +540,23 @@ tokenCases('claims', issuer => {
       ])
     ),
     ...Object.fromEntries(
-      [{ typ: 'Refresh' }, { typ: 'ID' }, { typ: 'Offline' }, { token_use: 'refresh' }, { events: {} }].map(
-        claims => [
-          `42 ${JSON.stringify(claims)}`,
-          [issuer.issue(claims as never, untyped), type] as [Promise<string>, Expected]
-        ]
+      [
+        { typ: 'Refresh' },
+        { typ: 'refresh' },
+        { typ: 'ID' },
+        { typ: 'Offline' },
+        { typ: 'Logout' },
+        { token_use: 'refresh' },
+        { token_use: 'id' },
+        { token_type: 'refresh' },
+        { token_type: 'refresh_token' },
+        { events: {} },
+        { events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, sid: 's' }
+      ].flatMap(claims =>
+        [{ typ: 'JWT' }, { typ: 'at+jwt' }, { typ: undefined }].map(header => [
+          `42 ${JSON.stringify(claims)} in a token of type ${header.typ}`,
+          [issuer.issue(claims as never, { header } as never), type] as [Promise<string>, Expected]
+        ])
       )
     ),
     '44 bound to a key, sent as a bearer token': [

@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
-import { Agent, get } from 'node:http'
+import { Agent, createServer, get } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import { connect } from 'node:net'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { authenticate } from '../../lib/auth/authenticate.ts'
+import type { Fetch } from '../../lib/auth/keys/endpoint.ts'
 import { JwksCache } from '../../lib/auth/keys/jwks-cache.ts'
 import { TokenVerifier } from '../../lib/auth/token/token-verifier.ts'
 import { exchangeOf } from '../../lib/http/exchange.ts'
-import type { GuardedRequest } from '../../lib/http/pipeline.ts'
+import { type GuardedRequest, pipeline } from '../../lib/http/pipeline.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
-import { listen } from '../support/server.ts'
+import { converse, listen } from '../support/server.ts'
 import { guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
+import { SimulatedTime } from './simulation.ts'
 
 test('a good token lets in, and says who it is', async t => {
   const issuer = await sharedIssuer()
@@ -117,10 +121,77 @@ test('a listener that throws changes no answer', async t => {
   assert.equal((await bear('junk')).status, 401)
 })
 
+test('who leaves while keys are fetched takes nobody along: one token, one fetch, one signature', async t => {
+  const issuer = await localIssuer(t)
+  let letKeysCome: () => void = () => {}
+  const held = new Promise<void>(resolve => {
+    letKeysCome = resolve
+  })
+  let fetches = 0
+  const slow: Fetch = async (url, init) => {
+    fetches++
+    await held
+    return fetch(url, init)
+  }
+  const gate = authenticate({
+    issuer: issuer.url,
+    jwksUri: issuer.jwksUri,
+    audience: issuer.audience,
+    fetch: slow,
+    jwksCache: { timeoutMs: 60_000 }
+  })
+  t.after(() => gate.verifier.close())
+  const ends: string[] = []
+  const handled: string[] = []
+  const handler = pipeline(gate).wrap((req, res) => {
+    handled.push(req.url as string)
+    res.end(exchangeOf(req).user?.id)
+  })
+  const port = await listen(
+    t,
+    createServer((req, res) => {
+      handler(req, res)
+      exchangeOf(req).onEnd(({ path, outcome, statusCode }) => ends.push(`${path} ${outcome} ${statusCode}`))
+    })
+  )
+  const token = await issuer.issue({ sub: 'ada' })
+  const request = (path: string) =>
+    `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  const leaver = connect(port, '127.0.0.1')
+  leaver.write(request('/leaver'))
+  await until(() => gate.verifier.stats.cache.misses === 1)
+  const stayer = converse(port, request('/stayer'))
+  await until(() => gate.verifier.stats.joined === 1)
+  leaver.destroy()
+  await until(() => ends.length === 1)
+  assert.deepEqual(ends, ['/leaver aborted 0'])
+  letKeysCome()
+  assert.match(await stayer, /^HTTP\/1\.1 200 OK\r\n.*ada/s)
+  await until(() => ends.length === 2)
+  assert.equal(ends[1], '/stayer completed 200')
+  assert.match(await converse(port, request('/later')), /^HTTP\/1\.1 200 OK\r\n/)
+  assert.deepEqual(handled, ['/stayer', '/later'])
+  const { signatures, joined, cache } = gate.verifier.stats
+  assert.deepEqual(
+    { fetches, signatures, joined, hits: cache.hits },
+    { fetches: 1, signatures: 1, joined: 1, hits: 1 }
+  )
+})
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; !holds(); i++) {
+    if (i > 5_000) assert.fail(`never happened: ${holds}`)
+    await delay(5)
+  }
+}
+
 test('an identity provider that is down at start: 503 until keys arrive', async t => {
   const issuer = await localIssuer(t)
   issuer.fault = 'down'
-  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience })
+  // Timers stand still: no second attempt fails in the meantime.
+  const clock = new SimulatedTime()
+  clock.wallShift = Date.now() - clock.now()
+  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience, clock })
   const token = await issuer.issue()
   await assert.rejects(verifier.ready(), /JWKS of http:.*openid-configuration/)
   const refused = await bear(token)

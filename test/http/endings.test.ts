@@ -232,7 +232,7 @@ const endings: Record<string, Ending> = {
 
 describe('every way an exchange can end', () => {
   for (const [name, { handler, talk, expected }] of Object.entries(endings)) {
-    test(name, { timeout: 10_000 }, async () => {
+    test(name, async () => {
       const watch = new Watch()
       const server = await start(watch.over(handler))
       const socket = client(server.port)

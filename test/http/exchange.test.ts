@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Exchange } from '../../lib/http/exchange.ts'
-import { bytesFor, type Handler, start, Watch } from './wire.ts'
+import { bytesFor, type Handler, linesOf as headerLines, start, Watch } from './wire.ts'
 
 const request = 'GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 
@@ -70,6 +70,70 @@ describe('pending headers', () => {
       }
     )
     assert.deepEqual(linesOf(head, 'ratelimit'), ['RateLimit: two'])
+  })
+
+  test('as lines yield to the handler, join others, and can be replaced', async () => {
+    const ours = headerLines('RateLimit', 'ours')
+    const prepare: ((exchange: Exchange) => void)[] = [
+      exchange => {
+        exchange.setHeader('X-Other', 'other')
+        exchange.setHeaderLines(ours)
+        exchange.setHeader('x-OTHER', 'more')
+        assert.equal(exchange.getHeader('X-Other'), 'more')
+      },
+      exchange => {
+        exchange.setHeaderLines(ours)
+        assert.equal(exchange.getHeader('ratelimit'), 'ours')
+        exchange.setHeader('X-Other', 'more')
+      },
+      exchange => {
+        exchange.setHeader('ratelimit', 'first')
+        exchange.setHeaderLines(ours)
+        exchange.setHeader('X-Other', 'more')
+      },
+      exchange => {
+        exchange.setHeaderLines(headerLines('X-Other', 'more'))
+        exchange.setHeaderLines(ours)
+      }
+    ]
+    for (const way of prepare) {
+      const alone = await headOf((_req, res) => res.end(), way)
+      assert.deepEqual(linesOf(alone, 'ratelimit').length, 1)
+      assert.match(linesOf(alone, 'ratelimit')[0], /: ours$/)
+      assert.match(linesOf(alone, 'x-other').join(), /^x-other: more$/i)
+      const beside = await headOf((_req, res) => res.writeHead(200, { RATELIMIT: 'theirs' }).end(), way)
+      assert.deepEqual(linesOf(beside, 'ratelimit'), ['RATELIMIT: theirs'])
+      assert.match(linesOf(beside, 'x-other').join(), /^x-other: more$/i)
+    }
+  })
+
+  test('as lines stand once in a head that was tried twice', async () => {
+    const head = await headOf(
+      (_req, res) => {
+        assert.throws(() => res.writeHead(200, { 'X A': '1' }))
+        res.setHeader('X-A', '1')
+        res.writeHead(200).end()
+      },
+      exchange => exchange.setHeaderLines(headerLines('RateLimit', 'ours'))
+    )
+    assert.deepEqual(linesOf(head, 'ratelimit'), ['RateLimit: ours'])
+    assert.deepEqual(linesOf(head, 'x-a'), ['X-A: 1'])
+  })
+
+  test('as lines go through an own _storeHeader of the application', async () => {
+    const head = await headOf(
+      (_req, res) => {
+        const stored = res as unknown as { _storeHeader(firstLine: string, headers: object): void }
+        const { _storeHeader } = stored
+        stored._storeHeader = function (firstLine, headers) {
+          return _storeHeader.call(this, firstLine, { ...headers, 'X-Stored': '1' })
+        }
+        res.writeHead(200, { 'X-A': '1' }).end()
+      },
+      exchange => exchange.setHeaderLines(headerLines('RateLimit', 'ours'))
+    )
+    assert.deepEqual(linesOf(head, 'ratelimit'), ['RateLimit: ours'])
+    assert.deepEqual(linesOf(head, 'x-stored'), ['X-Stored: 1'])
   })
 
   test('wait for the final head, past interim answers', async () => {

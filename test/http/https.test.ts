@@ -90,7 +90,7 @@ describe('endings over TLS', () => {
     ]
   ]
   for (const [name, handler, talk, statusCode, outcome] of table) {
-    test(name, { timeout: 10_000 }, async t => {
+    test(name, async t => {
       const watch = new Watch()
       const socket = await clientOf(
         t,

@@ -15,11 +15,11 @@ const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 /** Sends `count` requests on one connection, `atOnce` pipelined, and waits for every answer. */
 async function request(socket: Socket, count: number, atOnce: number): Promise<void> {
   for (let sent = 0; sent < count; sent += atOnce) {
-    let answers = 0
+    let answers = ''
     const all = new Promise<void>(resolve => {
       const count = (chunk: string) => {
-        answers += chunk.split('HTTP/1.1 200 OK').length - 1
-        if (answers < atOnce) return
+        answers += chunk
+        if (answers.split('HTTP/1.1 200 OK').length - 1 < atOnce || !answers.endsWith('\r\n\r\nx')) return
         socket.off('data', count)
         resolve()
       }
@@ -82,7 +82,7 @@ describe('exchanges are collected while their connection lives on', () => {
       await request(socket, 200, 1)
       await request(socket, 200, 50)
       let alive = references.length
-      for (let round = 0; round < 20 && alive > 1; round++) {
+      for (let round = 0; round < 200 && alive > 1; round++) {
         await new Promise(resolve => setTimeout(resolve, 5))
         collectGarbage()
         alive = references.filter(reference => reference.deref() !== undefined).length
@@ -96,9 +96,7 @@ describe('exchanges are collected while their connection lives on', () => {
   }
 })
 
-test('thousands of pipelined requests that wait all end when the client leaves', {
-  timeout: 20_000
-}, async () => {
+test('thousands of pipelined requests that wait all end when the client leaves', async () => {
   let open = 0
   let ended = 0
   const count = () => ended++

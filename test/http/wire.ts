@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { type Exchange, type Outcome, openExchange } from '../../lib/http/exchange.ts'
+import type { HeaderLines } from '../../lib/http/head.ts'
 import { pipeline } from '../../lib/http/pipeline.ts'
 
 export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -118,9 +119,15 @@ export interface WireCase {
   heads?: number
 }
 
+/** One header as a stage gives several: as whole lines. */
+export function linesOf(name: string, value: string): HeaderLines {
+  return { names: [name], text: () => `${name}: ${value}\r\n`, pairs: () => [name, value] }
+}
+
 const ways: Record<string, ((exchange: Exchange) => void) | undefined> = {
   'nothing to add': undefined,
   'a pending header': exchange => exchange.setHeader('X-Ostiary', 'here'),
+  'a pending line': exchange => exchange.setHeaderLines(linesOf('X-Ostiary', 'here')),
   'a header added at the head': exchange =>
     exchange.onHead(seen => {
       seen.setHeader('X-Ostiary', 'here')

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { parseList } from 'structured-headers'
 import { ClientAddress } from '../../lib/http/client-address.ts'
 import { composed } from '../../lib/http/pipeline.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
@@ -48,7 +49,11 @@ test('options are checked by name, with the value shown', () => {
     [{ max: 1, perKey: 0 }, /perKey must be a positive integer, got 0/],
     [{ max: 1, queue: -1 }, /queue must be a non-negative integer, got -1/],
     [{ max: 1, queueTimeoutMs: 0 }, /queueTimeoutMs must be a positive integer, got 0/],
-    [{ max: 1, identifier: 'ip' }, /identifier must be a function, got "ip"/]
+    [{ max: 1, identifier: 'ip' }, /identifier must be a function, got "ip"/],
+    [{ max: 1, name: '' }, /^concurrencyLimit: name must have 1 to 128 characters, got ""$/],
+    [{ max: 1, name: 'é' }, /^concurrencyLimit: name must be printable ASCII, got "é"$/],
+    [{ max: 1, headers: ['x-ratelimit'] }, /headers must be \['draft-11'\] or \[\], got \["x-ratelimit"\]/],
+    [{ max: 1, headers: true }, /headers must be \['draft-11'\] or \[\], got true/]
   ]
   for (const [options, message] of bad) {
     assert.throws(() => concurrencyLimit(options as ConcurrencyLimitOptions), { name: 'TypeError', message })
@@ -200,4 +205,58 @@ test('perKey goes by address when nothing else is said', async t => {
   assert.equal((await fetch(url)).status, 503)
   open[0].end()
   assert.equal((await first).status, 200)
+})
+
+/** The list fields as a parser of structured fields reads them. */
+function fieldsOf(response: Response) {
+  const [[policy, parameters]] = parseList(response.headers.get('ratelimit-policy') as string)
+  const [[name, state]] = parseList(response.headers.get('ratelimit') as string)
+  return { policy, parameters: Object.fromEntries(parameters), name, state: Object.fromEntries(state) }
+}
+
+test('the headers say how many at a time, and how many more', async t => {
+  const limited = concurrencyLimit({ max: 3, perKey: 2, queue: 1, queueTimeoutMs: 60_000, name: 'at once' })
+  const { open, url } = await holding(t, limited)
+  const responses: Promise<Response>[] = []
+  for (let i = 1; i <= 2; i++) {
+    responses.push(fetch(url))
+    await until(() => open.length === i)
+  }
+  const queued = fetch(url)
+  await until(() => limited.stage.stats.waiting === 1)
+  const refused = await fetch(url)
+  open[1].end()
+  await until(() => open.length === 3)
+  for (const res of open) res.end()
+  const parameters = { q: 2, qu: 'concurrent-requests' }
+  for (const [response, r] of [
+    [await responses[0], 1],
+    [await responses[1], 0],
+    [await queued, 0],
+    [refused, 0]
+  ] as const) {
+    assert.deepEqual(fieldsOf(response), { policy: 'at once', parameters, name: 'at once', state: { r } })
+    assert.equal(response.headers.get('x-ratelimit-remaining'), null)
+  }
+  assert.equal(refused.status, 503)
+})
+
+test('no headers when none are wanted; without perKey the limit is that of all', async t => {
+  const silent = await holding(t, concurrencyLimit({ max: 1, headers: [] }))
+  const first = fetch(silent.url)
+  await until(() => silent.open.length === 1)
+  const refused = await fetch(silent.url)
+  assert.deepEqual([refused.status, refused.headers.get('ratelimit-policy')], [503, null])
+  silent.open[0].end()
+  assert.equal((await first).headers.get('ratelimit'), null)
+
+  const wide = await holding(t, concurrencyLimit({ max: 7 }))
+  const answer = fetch(wide.url)
+  await until(() => wide.open.length === 1)
+  wide.open[0].end()
+  const { policy, parameters, state } = fieldsOf(await answer)
+  assert.deepEqual(
+    [policy, parameters, state],
+    ['concurrency', { q: 7, qu: 'concurrent-requests' }, { r: 6 }]
+  )
 })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import {
@@ -262,6 +263,34 @@ test('hostile keys are keys: none throws, none is another', () => {
   assert.equal(limiter.consume(long, 1, 0).allowed, true)
 })
 
+test('a long key and the digest that stands for it are two keys', () => {
+  const limiter = new RateLimiter({ maxRequests: 1, windowSeconds: 1 })
+  const long = 'x'.repeat(1_000)
+  const digest = `#${createHash('sha512').update(long, 'utf16le').digest('hex')}`
+  assert.equal(limiter.consume(long, 1, 0).allowed, true)
+  assert.equal(limiter.consume(digest, 1, 0).allowed, true)
+  assert.equal(limiter.consume(digest, 1, 0).allowed, false)
+})
+
+test('100 000 keys: each has its own window, and dead ones make room', () => {
+  const keys = 100_000
+  const limiter = new RateLimiter({ maxRequests: 3, windowSeconds: 60, maxKeys: keys })
+  for (let round = 0; round < 4; round++) {
+    for (let i = 0; i < keys; i++) {
+      const { allowed, remaining } = limiter.consume(`user:${i}`, 1, round)
+      if (allowed !== round < 3 || remaining !== Math.max(0, 2 - round))
+        assert.fail(`user:${i}, round ${round}`)
+    }
+  }
+  assert.equal(limiter.consume('user:late', 1, 60_001.5).remaining, 2)
+  assert.equal(limiter.stats.overflowed, 1)
+  for (let i = 0; i < keys; i++) {
+    if (limiter.consume(`fresh:${i}`, 1, 60_002).remaining !== 2) assert.fail(`fresh:${i}`)
+  }
+  const { reclaimed, overflowed } = limiter.stats
+  assert.deepEqual([reclaimed >= keys, overflowed], [true, 1])
+})
+
 test('a flood of keys: a blocked key stays blocked, memory is bounded, overflow is shared and counted', () => {
   const limiter = new RateLimiter({ maxRequests: 5, windowSeconds: 60, maxKeys: 1_000 })
   for (let i = 0; i < 5; i++) limiter.consume('victim', 1, 0)
@@ -466,6 +495,45 @@ test('limiters with a clock of their own go by it, to the instant', () => {
   assert.equal(second.isAllowed('k'), true)
 })
 
+test('what keys share at the cap goes along, and who shares it', () => {
+  const clock = () => 0
+  const first = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock })
+  first.consume('early', 1, 0)
+  first.consume('late', 1, 10)
+  first.consume('x', 1, 20)
+  first.consume('y', 1, 30)
+  first.consume('late', 1, 40)
+  const state = JSON.parse(JSON.stringify(first.export(100)))
+  assert.deepEqual(state.overflow, {
+    stamps: [
+      [920, 1],
+      [930, 1]
+    ],
+    keys: [
+      ['x', 920],
+      ['y', 930]
+    ]
+  })
+  for (const maxKeys of [2, 100]) {
+    const second = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys, clock })
+    second.import(state, 150)
+    assert.equal(second.stats.keys, 2)
+    // Nobody takes more than the window has, on either side of the deploy.
+    assert.equal(second.peek('x', 1, 150).remaining, 1)
+    assert.equal(second.consume('y', 1, 150).remaining, 0)
+    assert.equal(second.consume('x', 1, 150).allowed, false)
+    assert.equal(second.consume('fresh', 1, 150).allowed, maxKeys === 100)
+    // Then the first key makes room, and later the second: what they share is between them, and behind them now.
+    assert.equal(second.consume('another', 3, 1_030).allowed, true)
+    assert.equal(second.consume('x', 3, 1_100).allowed, true)
+    assert.equal(second.consume('y', 3, 1_149.5).allowed, false)
+  }
+  const empty = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock })
+  empty.import(state, 5_000)
+  assert.equal(empty.consume('x', 3, 5_000).allowed, true)
+  assert.equal(empty.export(5_000).overflow, undefined)
+})
+
 test('what is no state is not imported', () => {
   const good = { version: 1, windowMs: 1_000, exportedAt: 1, clockAt: null, keys: [['k', [[5, 1]]]] }
   const bad: unknown[] = [
@@ -499,7 +567,21 @@ test('what is no state is not imported', () => {
           ]
         ]
       ]
-    }
+    },
+    {
+      ...good,
+      keys: [
+        ['k', [[5, 1]]],
+        ['k', [[6, 1]]]
+      ]
+    },
+    ...[
+      null,
+      {},
+      { stamps: [[5, 1]] },
+      { stamps: [[5, 0]], keys: [] },
+      { stamps: [], keys: [['k', null]] }
+    ].map(overflow => ({ ...good, overflow }))
   ]
   for (const state of bad) {
     const limiter = new RateLimiter(options)

@@ -3,8 +3,12 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, type Server } from 'node:net'
 import type { TestContext } from 'node:test'
 
-/** Listens on a free port; the server and its connections are gone when the test ends. */
+/**
+ * Listens on a free port; the server and its connections are gone when the test ends. Until then it closes no idle connection:
+ * on a machine that is slow enough the client may just be sending the next request on it.
+ */
 export async function listen(t: TestContext, server: Server): Promise<number> {
+  if ('keepAliveTimeout' in server) server.keepAliveTimeout = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {

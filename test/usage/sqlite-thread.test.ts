@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import fc from 'fast-check'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()
@@ -176,7 +176,7 @@ test('insertSync waits for everything, and says when it failed', async t => {
 
 test('insertSync does not wait for ever', async t => {
   const { path } = database()
-  const sqlite = thread(t, path, driver.module, 500)
+  const sqlite = thread(t, path, driver.module, 60_000)
   await sqlite.query(count)
   const connection = driver.open(path)
   connection.exec('BEGIN IMMEDIATE')

@@ -51,7 +51,8 @@ export function dpopToken(authorization: string): string | Refusal | undefined {
 
 function isBearer(authorization: string): boolean {
   if (authorization.startsWith('Bearer ')) return true
-  return /^bearer(?: |$)/i.test(authorization)
+  // What follows the scheme is no character of a scheme's name: `Bearer: abc` is a malformed attempt at this one.
+  return /^bearer(?![!#$%&'*+.^`|~\w-])/i.test(authorization)
 }
 
 /** What is wrong with the characters of a token (RFC 6750, section 2.1: b64token). */

@@ -1,5 +1,6 @@
 /** Takes a compact JWS apart, strictly: one token has one spelling, and what is no JWT costs next to nothing. */
 import { isUtf8 } from 'node:buffer'
+import type { FlattenedJWSInput } from 'jose'
 import { Refusal, refusals } from './refusal.ts'
 import type { TokenHeaders } from './token-header.ts'
 import type { Claims, TokenHeader } from './verified-token.ts'
@@ -9,6 +10,8 @@ export interface CompactToken {
   readonly text: string
   readonly header: TokenHeader
   readonly claims: Claims
+  /** The three segments, as `flattenedVerify` takes them. */
+  readonly jws: FlattenedJWSInput
 }
 
 /**
@@ -31,11 +34,15 @@ export function parseCompactToken(text: string, headers: TokenHeaders): CompactT
   ) {
     return refusals.notCanonical
   }
-  const header = headers.read(text.slice(0, headerEnd))
+  const jws = {
+    protected: text.slice(0, headerEnd),
+    payload: text.slice(headerEnd + 1, claimsEnd),
+    signature: text.slice(claimsEnd + 1)
+  }
+  const header = headers.read(jws.protected)
   if (header instanceof Refusal) return header
-  const claims = jsonObject(text.slice(headerEnd + 1, claimsEnd))
-  if (claims === undefined) return refusals.malformedClaims
-  return { text, header, claims }
+  const claims = jsonObject(jws.payload)
+  return claims === undefined ? refusals.malformedClaims : { text, header, claims, jws }
 }
 
 const compact = /^[\w.-]+$/
@@ -60,13 +67,19 @@ function sextet(code: number): number {
   return code === 0x2d ? 62 : code - 0x30 + 52
 }
 
-/** A segment's JSON object; undefined when it is none, or no UTF-8. */
+/** Where segments are decoded, one at a time: a buffer for each would cost more than the decoding. */
+const scratch = Buffer.allocUnsafeSlow(8_192)
+
+/** The JSON object in a segment of strict base64url; undefined when it is none, or no UTF-8. */
 export function jsonObject(segment: string): Record<string, unknown> | undefined {
-  const bytes = Buffer.from(segment, 'base64url')
-  if (!isUtf8(bytes)) return undefined
+  const bytes = segment.length <= scratch.length ? scratch : Buffer.allocUnsafe(segment.length)
+  const length = bytes.write(segment, 0, 'base64url')
+  const text = bytes.toString('utf8', 0, length)
+  // Bytes that are no UTF-8 are read as this character, which may also be there by right.
+  if (text.includes('\ufffd') && !isUtf8(bytes.subarray(0, length))) return undefined
   try {
     // A byte order mark stays in the text, where it is no JSON.
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null && !Array.isArray(value)
       ? (value as Record<string, unknown>)
       : undefined

@@ -12,8 +12,8 @@ export function freezeClaims(value: unknown, depth = 0): boolean {
   if (typeof value !== 'object' || value === null) return true
   if (depth === maxDepth) return false
   if (Object.hasOwn(value, '__proto__')) Reflect.deleteProperty(value, '__proto__')
-  for (const member of Object.values(value)) {
-    if (!freezeClaims(member, depth + 1)) return false
+  for (const name of Object.keys(value)) {
+    if (!freezeClaims((value as Record<string, unknown>)[name], depth + 1)) return false
   }
   Object.freeze(value)
   return true

@@ -1,9 +1,8 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
-import { compactVerify, errors } from 'jose'
+import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
-import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { JwksCache } from '../keys/jwks-cache.ts'
+import type { JwksCache } from '../keys/jwks-cache.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
 import { issuersWord, noKeys, opaqueTokensOf } from '../opaque/opaque-sources.ts'
 import type { OpaqueTokens } from '../opaque/opaque-tokens.ts'
@@ -11,13 +10,14 @@ import type { RevocationList } from '../revocation/revocation-list.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import { freezeClaims } from './frozen-claims.ts'
 import { ProvenToken } from './proven-token.ts'
-import { keysUnavailable, Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
+import { Refusal, refusals, revocationsUnavailable, TokenError } from './refusal.ts'
 import { RefusedTokens } from './refused-tokens.ts'
+import { type SigningKeys, signingKeys } from './signing-keys.ts'
 import { TokenHeaders } from './token-header.ts'
 import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
-import { TrustedIssuer } from './trusted-issuer.ts'
+import { type Trusted, TrustedIssuers } from './trusted-issuers.ts'
 import type { VerifiedToken } from './verified-token.ts'
-import { type CachedToken, VerifiedTokenCache } from './verified-token-cache.ts'
+import { type CachedToken, type Usable, VerifiedTokenCache } from './verified-token-cache.ts'
 
 export type {
   TokenVerifierOptions,
@@ -39,11 +39,6 @@ export interface TokenVerifierStats {
 /** What became of a token. */
 export type Verdict = VerifiedToken | Refusal
 
-interface Trusted {
-  readonly trust: TrustedIssuer
-  readonly identity: IdentityOptions
-}
-
 /**
  * Starts to fetch keys when it is constructed; until they are there tokens are refused as `keys_unavailable`.
  * @throws TypeError when an option is not what it must be
@@ -53,8 +48,7 @@ export class TokenVerifier {
   readonly clock: Clock
   /** `cnf` members that are checked after verification. */
   readonly confirmations: readonly string[]
-  readonly #trusted = new Map<string, Trusted>()
-  readonly #issuers: readonly TrustedIssuer[]
+  readonly #issuers: TrustedIssuers
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
@@ -80,17 +74,9 @@ export class TokenVerifier {
     const listed = issuersOf(options)
     const hasIssuers = listed.length > 0
     this.#opaque = opaqueTokensOf(options, { clock, reporter, fetch, confirmations, hasIssuers })
-    for (const issuer of listed) {
-      checkIdentityOptions(issuer, 'authenticate')
-      const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
-      const m2m = issuer.m2m ?? trust.provider
-      this.#trust(trust, { issuerInKey: listed.length > 1, ...issuer, ...(m2m !== undefined && { m2m }) })
-    }
-    this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
-    this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
-    for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
-    }
+    this.#issuers = new TrustedIssuers(listed, { fetch, clock, reporter, confirmations })
+    this.#issuers.onWithdrawal(() => this.cache.deleteWithdrawn())
+    this.#headers = new TokenHeaders(this.#issuers.algorithms)
   }
 
   /** @throws TokenError when the token is refused */
@@ -141,28 +127,20 @@ export class TokenVerifier {
 
   /** Every issuer has keys. @throws Error when one cannot get them, such as a `DiscoveryError` that shows both issuers */
   async ready(): Promise<void> {
-    await Promise.all(this.#issuers.map(({ keys }) => keys.ready()))
+    await this.#issuers.ready()
   }
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const issuer of this.#issuers) issuer.close()
+    this.#issuers.close()
   }
 
   get stats(): TokenVerifierStats {
-    const jwks: TokenVerifierStats['jwks'] = {}
-    for (const { issuer, keys } of this.#issuers) {
-      if (keys instanceof JwksCache) jwks[issuer] = keys.stats
-    }
-    return { cache: this.cache.stats, signatures: this.#signatures, joined: this.#joined, jwks }
-  }
-
-  #trust(trust: TrustedIssuer, identity: IdentityOptions): void {
-    for (const name of trust.names) {
-      if (this.#trusted.has(name)) {
-        throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
-      }
-      this.#trusted.set(name, { trust, identity })
+    return {
+      cache: this.cache.stats,
+      signatures: this.#signatures,
+      joined: this.#joined,
+      jwks: this.#issuers.stats
     }
   }
 
@@ -170,55 +148,54 @@ export class TokenVerifier {
     this.cache.counts.misses++
     const refused = this.#refused.find(text, now)
     if (refused !== undefined) return refused
-    for (const source of this.#opaque) if (source.takes(text)) return this.#ask(source, text)
+    for (const source of this.#opaque) {
+      if (source.takes(text)) return this.#join(text) ?? this.#begin(text, this.#ask(source, text))
+    }
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
-    // By the exact string: a list, a missing issuer or another spelling finds nothing.
-    const trusted = this.#trusted.get(claims.iss as string)
+    const trusted = this.#issuers.find(claims.iss)
     if (trusted === undefined) return refusals.issuer
-    return trusted.trust.judge(claims, header, this.clock.now()) ?? this.#verifyOnce(token, trusted)
+    const refusal = trusted.trust.judge(claims, header, this.clock.now())
+    if (refusal !== undefined) return refusal
+    const underway = this.#join(text)
+    if (underway !== undefined) return underway
+    const keys = signingKeys(header, trusted.trust.keys)
+    return keys instanceof Refusal ? keys : this.#begin(text, this.#verify(token, keys, trusted))
   }
 
-  #verifyOnce(token: CompactToken, trusted: Trusted): Verdict | Promise<Verdict> {
-    const underway = this.#flights.get(token.text)
-    if (underway !== undefined) {
-      this.#joined++
-      return underway
-    }
-    const keys = this.#keysFor(token, trusted.trust)
-    if (keys instanceof Refusal) return keys
-    const flight = this.#verifyWith(keys, token, trusted)
-    this.#flights.set(token.text, flight)
+  /** What is under way for the same token: it is asked about, or its signature verified, once. */
+  #join(text: string): Promise<Verdict> | undefined {
+    const underway = this.#flights.get(text)
+    if (underway !== undefined) this.#joined++
+    return underway
+  }
+
+  #begin(text: string, flight: Promise<Verdict>): Promise<Verdict> {
+    this.#flights.set(text, flight)
     return flight
   }
 
-  /** Keys at hand, or a promise of them while a refresh is worth waiting for. */
-  #keysFor(
+  /** Never rejects but by a fault of this library; ends the flight however it ends. */
+  async #verify(
     token: CompactToken,
-    trust: TrustedIssuer
-  ): readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal> | Refusal {
-    const found = keysAtHand(token, trust)
-    if (!(found instanceof Refusal) || found === refusals.keyMismatch) return found
-    const seeking = trust.keys.seek(token.header.kid)
-    return seeking === undefined ? found : seeking.then(() => keysAtHand(token, trust))
-  }
-
-  async #verifyWith(
-    coming: readonly VerificationKey[] | Promise<readonly VerificationKey[] | Refusal>,
-    token: CompactToken,
+    coming: SigningKeys | Promise<SigningKeys>,
     trusted: Trusted
   ): Promise<Verdict> {
-    const { text, header } = token
+    const { text, header, claims, jws } = token
+    const { trust } = trusted
     try {
       const keys = coming instanceof Promise ? await coming : coming
       if (keys instanceof Refusal) return keys
+      // Keys may have been long in coming.
+      const late = coming instanceof Promise ? trust.judgeTimes(claims, this.clock.now()) : undefined
+      if (late !== undefined) return late
       for (const candidate of keys) {
         const imported = candidate.for(header.alg as string)
         const key = imported instanceof Promise ? await imported : imported
         this.#signatures++
         try {
-          await compactVerify(text, key)
+          await flattenedVerify(jws, key)
         } catch (error) {
           // What else jose could find wrong with a token the checks before have found.
           if (!(error instanceof errors.JWSSignatureVerificationFailed))
@@ -241,46 +218,40 @@ export class TokenVerifier {
     const { trust } = trusted
     trust.keys.countUse()
     const token = new ProvenToken(text, header, claims, trust.issuer, trusted.identity)
-    const proof = {
-      token,
-      verifiedBy,
-      keys: trust.keys,
-      notBefore: (claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000 - trust.toleranceMs,
-      expiresAt: token.expiresAt * 1000 + trust.toleranceMs
-    }
-    this.cache.add(text, proof, this.clock.now(), this.clock.monotonic())
+    this.#remember(text, token, verifiedBy, trust.keys, trust.toleranceMs)
     return this.#unlessRevoked(token)
   }
 
-  #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
-    const underway = this.#flights.get(text)
-    if (underway !== undefined) {
-      this.#joined++
-      return underway
+  async #ask(source: OpaqueTokens, text: string): Promise<Verdict> {
+    try {
+      const token = await source.resolve(text)
+      if (token instanceof Refusal) {
+        if (token.error === 'invalid_token') this.#refused.add(text, token, [], this.clock.monotonic())
+        return token
+      }
+      this.#remember(text, token, issuersWord, noKeys, 0)
+      return this.#unlessRevoked(token)
+    } finally {
+      this.#flights.delete(text)
     }
-    const flight = source
-      .resolve(text)
-      .then(answer => this.#admitOpaque(text, answer))
-      .finally(() => this.#flights.delete(text))
-    this.#flights.set(text, flight)
-    return flight
   }
 
-  #admitOpaque(text: string, token: Verdict): Verdict {
-    const now = this.clock.monotonic()
-    if (token instanceof Refusal) {
-      if (token.error === 'invalid_token') this.#refused.add(text, token, [], now)
-      return token
-    }
-    const proof = {
-      token,
-      verifiedBy: issuersWord,
-      keys: noKeys,
-      notBefore: (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000,
-      expiresAt: token.expiresAt * 1000
-    }
-    this.cache.add(text, proof, this.clock.now(), now)
-    return this.#unlessRevoked(token)
+  #remember(
+    text: string,
+    token: VerifiedToken,
+    verifiedBy: VerificationKey,
+    keys: Usable,
+    toleranceMs: number
+  ): void {
+    if (!this.cache.takes(text)) return
+    const notBefore = (token.claims.nbf ?? Number.NEGATIVE_INFINITY) * 1000 - toleranceMs
+    const expiresAt = token.expiresAt * 1000 + toleranceMs
+    this.cache.add(
+      text,
+      { token, verifiedBy, keys, notBefore, expiresAt },
+      this.clock.now(),
+      this.clock.monotonic()
+    )
   }
 
   #unlessRevoked(token: VerifiedToken): Verdict {
@@ -291,12 +262,4 @@ export class TokenVerifier {
     this.cache.counts.revoked++
     return refusals.revoked
   }
-}
-
-function keysAtHand({ header }: CompactToken, { keys }: TrustedIssuer): readonly VerificationKey[] | Refusal {
-  const found = keys.candidates(header.kid, header.alg as string)
-  if (found.length > 0) return found
-  if (header.kid !== undefined && keys.has(header.kid)) return refusals.keyMismatch
-  const { retryAfterSeconds } = keys
-  return retryAfterSeconds > 0 ? keysUnavailable(retryAfterSeconds) : refusals.unknownKey
 }

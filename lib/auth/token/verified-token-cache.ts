@@ -97,7 +97,7 @@ export class VerifiedTokenCache {
     }
     this.#map = new TokenMap({ maxEntries, maxBytes, hashTokens })
     this.#maxAgeMs = maxAgeSeconds * 1000
-    this.#maxTokenBytes = maxTokenBytes
+    this.#maxTokenBytes = maxEntries === 0 ? 0 : maxTokenBytes
   }
 
   /** Whether tokens themselves are never kept. */
@@ -110,6 +110,11 @@ export class VerifiedTokenCache {
     return this.#map.find(text)
   }
 
+  /** @internal Whether a token may be kept at all. */
+  takes(text: string): boolean {
+    return text.length <= this.#maxTokenBytes
+  }
+
   /**
    * @internal
    * @param wallNow ms, wall clock
@@ -117,7 +122,7 @@ export class VerifiedTokenCache {
    */
   add(text: string, proof: Proof, wallNow: number, now: number): void {
     const lifetime = Math.min(this.#maxAgeMs, proof.expiresAt - wallNow)
-    if (text.length > this.#maxTokenBytes || lifetime <= 0) return
+    if (!this.takes(text) || lifetime <= 0) return
     this.#map.add(new CachedToken(this.#map, text, proof, now + lifetime))
   }
 

@@ -1,12 +1,20 @@
 /** Bytes written one after the other into a buffer that grows. */
 
+/** Of 2^53. */
+const maxDigits = 16
+
+/** What Node's types keep quiet about: `write` without a look at its arguments. */
+interface WritableBuffer extends Buffer {
+  latin1Write(text: string, offset: number, length: number): number
+}
+
 export class ByteWriter {
-  #buffer: Buffer
+  #buffer: WritableBuffer
   #length = 0
 
   /** @param capacity bytes to begin with; the size of the last answer is a good guess */
   constructor(capacity = 16_384) {
-    this.#buffer = Buffer.allocUnsafeSlow(capacity)
+    this.#buffer = Buffer.allocUnsafeSlow(capacity) as WritableBuffer
   }
 
   get length(): number {
@@ -27,7 +35,7 @@ export class ByteWriter {
   text(text: string, ascii: boolean): void {
     if (ascii) {
       this.#reserve(text.length)
-      this.#length += this.#buffer.write(text, this.#length, 'latin1')
+      this.#length += this.#buffer.latin1Write(text, this.#length, text.length)
     } else {
       this.#reserve(text.length * 3)
       this.#length += this.#buffer.write(text, this.#length, 'utf8')
@@ -41,31 +49,26 @@ export class ByteWriter {
     this.#length += end - start
   }
 
-  /** A non-negative integer in decimal digits. */
-  digits(value: number): void {
-    if (value > 0x7fff_ffff) {
-      this.text(String(value), true)
+  /** A few bytes and the decimal digits of a non-negative integer, by hand: a native call would cost more than it saves. */
+  appendCount(bytes: Uint8Array, count: number): void {
+    this.#reserve(bytes.length + maxDigits)
+    const buffer = this.#buffer
+    let at = this.#length
+    for (let i = 0; i < bytes.length; i++) buffer[at++] = bytes[i]
+    if (count > 0x7fff_ffff) {
+      this.#length = at
+      this.text(String(count), true)
       return
     }
-    this.#reserve(10)
-    let end = this.#length + 1
-    for (let power = 10; power <= value; power *= 10) end++
-    let rest = value | 0
-    for (let at = end - 1; at >= this.#length; at--) {
+    let rest = count | 0
+    let end = at + digitsOf(rest)
+    this.#length = end
+    while (rest > 9) {
       const tens = (rest / 10) | 0
-      this.#buffer[at] = 0x30 + rest - tens * 10
+      buffer[--end] = 0x30 + rest - tens * 10
       rest = tens
     }
-    this.#length = end
-  }
-
-  /** A few bytes: copied by hand, for which a native call would cost more than the copy. */
-  appendFew(bytes: Uint8Array): void {
-    this.#reserve(bytes.length)
-    const buffer = this.#buffer
-    let length = this.#length
-    for (let i = 0; i < bytes.length; i++) buffer[length++] = bytes[i]
-    this.#length = length
+    buffer[--end] = 0x30 + rest
   }
 
   append(bytes: Uint8Array): void {
@@ -99,8 +102,18 @@ export class ByteWriter {
   #reserve(bytes: number): void {
     const needed = this.#length + bytes
     if (needed <= this.#buffer.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2))
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2)) as WritableBuffer
     this.#buffer.copy(grown, 0, 0, this.#length)
     this.#buffer = grown
   }
+}
+
+/** Of an integer from 0 to 2^31 - 1. */
+function digitsOf(value: number): number {
+  if (value < 10) return 1
+  if (value < 100) return 2
+  if (value < 1_000) return 3
+  let digits = 4
+  for (let power = 10_000; power <= value; power *= 10) digits++
+  return digits
 }

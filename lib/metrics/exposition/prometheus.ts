@@ -22,7 +22,19 @@ export interface PrometheusTextOptions {
   capacity?: number
 }
 
-const newline = 0x0a
+const [newline, blank, comma, openBrace, closeBrace] = Buffer.from('\n ,{}')
+
+/** Of a histogram's lines, each with the end of the line before. */
+interface HistogramParts {
+  bucket: Buffer
+  /** Between the labels and the count, for each bound. */
+  tails: readonly Buffer[]
+  sum: Buffer
+  count: Buffer
+  created: Buffer
+}
+
+const nothing = Buffer.alloc(0)
 
 /** Writes metrics as text; every sample of a point is written at once, so that a histogram agrees with itself. */
 export class PrometheusText implements MetricEncoder {
@@ -30,8 +42,8 @@ export class PrometheusText implements MetricEncoder {
   readonly #writer: ByteWriter
   readonly #openMetrics: boolean
   readonly #created: boolean
-  /** Of the metric that is being written: what stands between its labels and the count, for each bound. */
-  #bucketTails: readonly Buffer[] = []
+  /** Of the histogram that is being written: what does not change from point to point. */
+  #parts: HistogramParts | undefined
 
   constructor({ openMetrics = false, created = false, capacity }: PrometheusTextOptions = {}) {
     this.#writer = new ByteWriter(capacity)
@@ -57,9 +69,13 @@ export class PrometheusText implements MetricEncoder {
     const head = `# HELP ${name} ${help}\n# TYPE ${name} ${metric.type}\n${unit}`
     this.#writer.text(head, isAscii(head))
     if (metric.type === 'histogram') {
-      this.#bucketTails = [...metric.bounds, Infinity].map(bound =>
-        Buffer.from(`le="${this.#bound(bound)}"} `)
-      )
+      this.#parts = {
+        bucket: Buffer.from(`\n${metric.name}_bucket{`),
+        tails: [...metric.bounds, Infinity].map(bound => Buffer.from(`le="${this.#bound(bound)}"} `)),
+        sum: Buffer.from(`\n${metric.name}_sum`),
+        count: Buffer.from(`\n${metric.name}_count`),
+        created: Buffer.from(`\n${metric.name}_created`)
+      }
     }
   }
 
@@ -68,25 +84,38 @@ export class PrometheusText implements MetricEncoder {
     this.#writer.text(`${metric.name}${braced} ${formatNumber(value)}\n`, labels.ascii)
   }
 
-  /** The beginning of a bucket's line is the same for all buckets: it is written once and then copied. */
-  histogram(metric: HistogramMetric, point: HistogramPoint): void {
+  /** Labels, and what stands before them in a bucket's line, are written once and then copied from line to line. */
+  histogram(_metric: HistogramMetric, point: HistogramPoint): void {
     const writer = this.#writer
+    const parts = this.#parts!
     const { labels, counts } = point
     const exemplars = this.#openMetrics ? point.exemplars : undefined
-    const start = writer.length
-    writer.text(`${metric.name}_bucket{${labels.text}${labels.text === '' ? '' : ','}`, labels.ascii)
+    // Every line begins with the end of the one before; that of the last is written last.
+    const start = writer.length - 1
+    writer.truncate(start)
+    writer.append(parts.bucket)
+    const from = writer.length
+    writer.text(labels.text, labels.ascii)
+    const to = writer.length
+    if (to > from) writer.byte(comma)
     const end = writer.length
     let cumulative = 0
     for (let i = 0; i < counts.length; i++) {
       if (i > 0) writer.repeat(start, end)
       cumulative += counts[i]
-      writer.appendFew(this.#bucketTails[i])
-      writer.digits(cumulative)
+      writer.appendCount(parts.tails[i], cumulative)
       const exemplar = exemplars?.[i]
-      if (exemplar === undefined) writer.byte(newline)
-      else writer.text(exemplarText(exemplar), true)
+      if (exemplar !== undefined) writer.text(exemplarText(exemplar), true)
     }
-    this.#writeRest(metric, point, cumulative)
+    this.#begin(parts.sum, from, to)
+    writer.text(formatNumber(point.sum), true)
+    this.#begin(parts.count, from, to)
+    writer.appendCount(nothing, cumulative)
+    if (this.#created) {
+      this.#begin(parts.created, from, to)
+      writer.text(formatNumber(point.createdAt), true)
+    }
+    writer.byte(newline)
   }
 
   end(_metric: Metric): void {}
@@ -96,14 +125,16 @@ export class PrometheusText implements MetricEncoder {
     return this.#writer.bytes()
   }
 
-  #writeRest({ name }: HistogramMetric, { labels, sum, createdAt }: HistogramPoint, count: number): void {
-    const braced = labels.text === '' ? ' ' : `{${labels.text}} `
-    this.#writer.text(`${name}_sum${braced}${formatNumber(sum)}\n${name}_count${braced}`, labels.ascii)
-    this.#writer.digits(count)
-    this.#writer.byte(newline)
-    if (this.#created) {
-      this.#writer.text(`${name}_created${braced}${formatNumber(createdAt)}\n`, labels.ascii)
+  /** A line up to its value, with the labels that stand between `from` and `to`. */
+  #begin(name: Buffer, from: number, to: number): void {
+    const writer = this.#writer
+    writer.append(name)
+    if (to > from) {
+      writer.byte(openBrace)
+      writer.repeat(from, to)
+      writer.byte(closeBrace)
     }
+    writer.byte(blank)
   }
 
   /** OpenMetrics wants canonical bounds: `1.0`, where the older format has `1`. */
@@ -120,7 +151,7 @@ export function formatNumber(value: number): string {
 }
 
 function exemplarText({ traceId, spanId, value, timestamp }: Exemplar): string {
-  return ` # {trace_id="${traceId}",span_id="${spanId}"} ${formatNumber(value)} ${timestamp}\n`
+  return ` # {trace_id="${traceId}",span_id="${spanId}"} ${formatNumber(value)} ${timestamp}`
 }
 
 function escapeHelp(help: string, openMetrics: boolean): string {

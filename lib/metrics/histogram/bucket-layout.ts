@@ -35,6 +35,12 @@ export class BucketLayout {
   readonly bucketCount: number
   /** Number of counters. */
   readonly length: number
+  /** Values below can be looked up with 32-bit arithmetic: 2^31 - 1, or 0 where the first bucket alone is too wide. */
+  readonly smallLimit: number
+  readonly halfMagnitude: number
+  /** Of the largest value in bucket 0, and all the bits that values there can have. */
+  readonly leadingZeros: number
+  readonly mask: number
 
   /** @throws RangeError when an option is out of its range; the message names it and shows the value */
   constructor({ lowest = 1, highest = 3.6e9, significantDigits = 3 }: BucketOptions = {}) {
@@ -56,18 +62,31 @@ export class BucketLayout {
     this.significantDigits = significantDigits
     this.unitMagnitude = bitLength(lowest) - 1
     this.subBucketMagnitude = subBucketMagnitudes[significantDigits]!
-    this.subBucketCount = 2 ** this.subBucketMagnitude
+    if (this.unitMagnitude + this.subBucketMagnitude > maxMagnitude) {
+      throw new RangeError(
+        `Histogram: lowest must be less than ${2 ** (maxMagnitude - this.subBucketMagnitude + 1)} with ${significantDigits} digits, got ${lowest}`
+      )
+    }
+    this.subBucketCount = 1 << this.subBucketMagnitude
     this.bucketCount = 1
     for (let covered = this.subBucketCount * 2 ** this.unitMagnitude; covered <= highest; covered *= 2) {
       this.bucketCount++
     }
     this.length = (this.bucketCount + 1) * (this.subBucketCount / 2)
+    this.halfMagnitude = this.subBucketMagnitude - 1
+    this.leadingZeros = 32 - this.unitMagnitude - this.subBucketMagnitude
+    this.mask = this.leadingZeros > 0 ? -1 >>> this.leadingZeros : 0
+    this.smallLimit = this.leadingZeros > 0 ? largestInt32 : 0
   }
 
   /** @param value an integer from 0 to 2^53 - 1 */
   indexOf(value: number): number {
+    if (value < this.smallLimit) {
+      const bucket = this.leadingZeros - Math.clz32(value | this.mask)
+      return (bucket << this.halfMagnitude) + (value >> (bucket + this.unitMagnitude))
+    }
     const bucket = Math.max(bitLength(value) - this.unitMagnitude - this.subBucketMagnitude, 0)
-    return bucket * (this.subBucketCount / 2) + Math.floor(value / powersOfTwo[bucket + this.unitMagnitude]!)
+    return (bucket << this.halfMagnitude) + Math.floor(value / powersOfTwo[bucket + this.unitMagnitude]!)
   }
 
   /** The smallest value counted at an index. */
@@ -99,6 +118,11 @@ export class BucketLayout {
     return Math.max((index >> (this.subBucketMagnitude - 1)) - 1, 0)
   }
 }
+
+/** Of the values in the first bucket, in bits: HdrHistogram computes with 63 of them. */
+const maxMagnitude = 62
+
+const largestInt32 = 2 ** 31 - 1
 
 /** Looked up, since `2 ** n` takes many times as long. */
 const powersOfTwo = Float64Array.from({ length: 128 }, (_, n) => 2 ** n)

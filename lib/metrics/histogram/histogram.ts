@@ -48,29 +48,23 @@ export interface HistogramSnapshot {
  * counted in `invalidCount`. A counter stops at 2^53 - 1. Recording never throws.
  */
 export class Histogram extends HistogramView {
+  readonly #shared = this.counts instanceof SharedCounts ? this.counts : undefined
   /** The counters' lower words, for `record`. */
   #words: Uint32Array = new Uint32Array(0)
-  /**
-   * Below this, `record` finds the counter with 32-bit arithmetic, and it exists. Always a small integer: a field that
-   * became a double would give histograms two shapes.
-   */
+  // What `record` computes with, the layout's arithmetic at hand. Each is a small integer from the first moment on: a field
+  // that was undefined or a double before is loaded with checks for ever.
+  /** Below this, `record` finds the counter with 32-bit arithmetic, and it exists. */
   #limit = 0
-  readonly #unitMagnitude: number
-  readonly #halfMagnitude: number
-  /** The bits that every value of bucket 0 fits in, and the leading zeros of such a number. */
-  readonly #mask: number
-  readonly #leadingZeros: number
+  readonly #unitMagnitude = this.layout.unitMagnitude
+  readonly #halfMagnitude = this.layout.halfMagnitude
+  readonly #leadingZeros = this.layout.leadingZeros
+  readonly #mask = this.layout.mask
 
   /** @throws RangeError when an option is out of its range; the message names it and shows the value */
   constructor(options: HistogramOptions = {}) {
     const shared = options.buffer === undefined ? undefined : new SharedCounts(options.buffer, options)
     const layout = shared?.layout ?? new BucketLayout(options)
-    const magnitude = layout.unitMagnitude + layout.subBucketMagnitude
     super(layout, shared ?? new OwnCounts(layout.length, layout.subBucketCount))
-    this.#unitMagnitude = layout.unitMagnitude
-    this.#halfMagnitude = layout.subBucketMagnitude - 1
-    this.#mask = magnitude < 32 ? 2 ** magnitude - 1 : 0
-    this.#leadingZeros = 32 - magnitude
     this.#follow()
   }
 
@@ -88,7 +82,7 @@ export class Histogram extends HistogramView {
 
   /** The counters, to hand to other threads; undefined when they are this thread's own. */
   get buffer(): SharedArrayBuffer | undefined {
-    return this.counts instanceof SharedCounts ? this.counts.buffer : undefined
+    return this.#shared?.buffer
   }
 
   /**
@@ -100,7 +94,7 @@ export class Histogram extends HistogramView {
     if (typeof value === 'number' && value >= 0 && value < this.#limit && count === 1) {
       const bits = value | 0
       const bucket = this.#leadingZeros - Math.clz32(bits | this.#mask)
-      const index = (bucket << this.#halfMagnitude) + (bits >>> (bucket + this.#unitMagnitude))
+      const index = (bucket << this.#halfMagnitude) + (bits >> (bucket + this.#unitMagnitude))
       const before = this.#words[index]!
       if (before !== 0xffffffff) {
         this.#words[index] = before + 1
@@ -113,16 +107,17 @@ export class Histogram extends HistogramView {
   /**
    * Counts a value and those that a stalled caller failed to measure: value - interval, value - 2 * interval, … down to
    * the interval itself (coordinated omission).
-   * @param expectedInterval between two values, same unit; 0 for no correction
+   * @param expectedInterval between two values, same unit; one below 1 or above the value corrects nothing. What is no
+   * number is refused together with the value.
    */
   recordCorrected(value: number, expectedInterval: number, count = 1): void {
-    if (!isMagnitude(expectedInterval)) {
+    if (typeof expectedInterval !== 'number' || Number.isNaN(expectedInterval)) {
       this.counts.addInvalid(1)
       return
     }
     this.record(value, count)
     const interval = Math.floor(expectedInterval)
-    if (interval === 0 || !isMagnitude(value) || !isCount(count)) return
+    if (!(interval >= 1 && interval <= value) || !isMagnitude(value) || !isCount(count)) return
     const { layout } = this
     let missing = Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER) - interval
     while (missing >= interval) {
@@ -186,15 +181,11 @@ export class Histogram extends HistogramView {
     const frozen = this.copy()
     const { count, sum, min, max, overflowCount, invalidCount } = frozen
     const mean = count === 0 ? 0 : sum / count
+    const stddev = frozen.deviationFrom(mean)
+    const [p50, p75, p90, p95, p99, p999] = frozen.percentilesAt(summarized)
     return {
-      ...{ count, sum, min, max, mean },
-      stddev: frozen.deviationFrom(mean),
-      p50: frozen.valueAt(50, count),
-      p75: frozen.valueAt(75, count),
-      p90: frozen.valueAt(90, count),
-      p95: frozen.valueAt(95, count),
-      p99: frozen.valueAt(99, count),
-      p999: frozen.valueAt(99.9, count),
+      ...{ count, sum, min, max, mean, stddev },
+      ...{ p50, p75, p90, p95, p99, p999 },
       ...{ overflowCount, invalidCount }
     }
   }
@@ -258,17 +249,23 @@ export class Histogram extends HistogramView {
     return histogram
   }
 
-  /** What `record` cannot do in a few instructions: large, refused or many values, a counter's first use or overflow. */
+  /** What `record` cannot do in a few instructions: large, refused or many values, shared counters, ones that overflow. */
   #recordRare(value: number, count: number): void {
     if (!isMagnitude(value) || !isCount(count)) {
       this.counts.addInvalid(isCount(count) ? count : 1)
-    } else if (value >= this.layout.highest + 1) {
-      this.counts.add(this.layout.indexOf(this.layout.highest), count)
-      this.counts.addOverflow(count)
-    } else {
-      this.counts.add(this.layout.indexOf(Math.floor(value)), count)
+      return
     }
-    this.#follow()
+    const { layout } = this
+    const beyond = value >= layout.highest + 1
+    const index = layout.indexOf(beyond ? layout.highest : Math.floor(value))
+    if (this.#shared === undefined) this.#addOwn(index, count)
+    else this.#shared.add(index, count)
+    if (beyond) this.counts.addOverflow(count)
+  }
+
+  #addOwn(index: number, count: number): void {
+    this.counts.add(index, count)
+    if (index >= this.#words.length) this.#follow()
   }
 
   #addAt(layout: BucketLayout, index: number, count: number): void {
@@ -286,14 +283,11 @@ export class Histogram extends HistogramView {
     const { layout, counts } = this
     if (!(counts instanceof OwnCounts) || this.#words === counts.low) return
     this.#words = counts.low
-    if (layout.unitMagnitude + layout.subBucketMagnitude < 32) {
-      this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, largestSmallInteger)
-    }
+    this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, layout.smallLimit)
   }
 }
 
-/** Of those that V8 keeps unboxed in a field. */
-const largestSmallInteger = 2 ** 31 - 1
+const summarized = [50, 75, 90, 95, 99, 99.9]
 
 function isMagnitude(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY

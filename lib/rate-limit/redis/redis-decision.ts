@@ -4,8 +4,8 @@ import type { RateLimitDecision } from '../rate-limit-decision.ts'
 export interface RedisRateLimitDecision extends RateLimitDecision {
   /**
    * Who decided: Redis; a lease that this process holds; the memory of this process, because the key is blocked until
-   * a known time; or `onOutage`, because Redis did not answer. An outage knows nothing of the quota: what it says of
-   * `remaining` and `resetMs` is no more than this process's guess.
+   * a known time; or `onOutage`, because Redis did not answer: with `'local'` the numbers are of this process alone, with `'open'` there
+   * are none (`uncounted`).
    */
   readonly decidedBy: 'redis' | 'lease' | 'memory' | 'outage'
 }

@@ -1,6 +1,7 @@
 /** The options of `RedisRateLimiter`, checked and completed once. */
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../http/reporter.ts'
+import { thousandfold } from '../rate-limiter.ts'
 
 export interface RedisRateLimiterOptions {
   /**
@@ -23,7 +24,7 @@ export interface RedisRateLimiterOptions {
   resolutionMs?: number
   /**
    * What to do when Redis does not answer: `'closed'` throws `LimiterUnavailableError` (the middleware answers 503),
-   * `'open'` admits, `'local'` asks a limiter in this process with the same limit. Default `'closed'`.
+   * `'open'` admits and counts nothing (`uncounted`, and no headers), `'local'` asks a limiter in this process with the same limit. Default `'closed'`.
    */
   onOutage?: 'closed' | 'open' | 'local'
   /** ms that Redis may take to answer. Default 50; while the first connection is being made, up to a second. */
@@ -65,7 +66,7 @@ export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSe
   checkInteger('maxRequests', maxRequests, 2_147_483_647)
   // Up to 2^52 µs: sums of a window and a time of the server's clock stay exact.
   checkNumber('windowSeconds', windowSeconds, 1e-6, 2 ** 52 / 1e6)
-  const windowMs = windowSeconds * 1_000
+  const windowMs = thousandfold(windowSeconds)
   checkNumber('resolutionMs', resolutionMs, 0, windowMs)
   if (onOutage !== 'closed' && onOutage !== 'open' && onOutage !== 'local') {
     fail('onOutage', "be 'closed', 'open' or 'local'", onOutage)

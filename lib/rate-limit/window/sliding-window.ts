@@ -1,8 +1,10 @@
 /** Exact sliding windows for a bounded number of keys. */
 import { createHash } from 'node:crypto'
 import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
-import { link, nextOf, touch, unlink } from './slot-list.ts'
-import { type Charge, StampRings, type StampRingsOptions } from './stamp-rings.ts'
+import { KeyTable } from './key-table.ts'
+import { floatBits, link, nextOf, ownStamps, STATE, slotBits, touch, unlink } from './slot-records.ts'
+import { type Charge, SlotWindows, type SlotWindowsOptions } from './slot-windows.ts'
+import type { StampRings } from './stamp-rings.ts'
 
 /*
  *     fresh key ──> is there room, or is the key that was used longest ago dead? ──yes──> a slot of its own
@@ -16,7 +18,7 @@ const firstSlots = 4
 /** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
 const longestKey = 128
 
-export interface SlidingWindowOptions extends StampRingsOptions {
+export interface SlidingWindowOptions extends SlotWindowsOptions {
   maxKeys: number
 }
 
@@ -33,10 +35,9 @@ export interface SlidingWindowStats {
 
 export class SlidingWindow {
   readonly #options: SlidingWindowOptions
-  readonly #slotOf = new Map<string, number>()
+  readonly #keys = new KeyTable()
+  readonly #windows: SlotWindows
   readonly #rings: StampRings
-  /** By slot. */
-  #keys: string[] = ['']
   /** Slots that were ever in use, and which of them are free again; 0 is the ends of their list. */
   #slots = 1
   readonly #freeSlots: number[] = []
@@ -48,13 +49,14 @@ export class SlidingWindow {
 
   constructor(options: SlidingWindowOptions) {
     this.#options = options
-    this.#rings = new StampRings(options)
+    this.#windows = new SlotWindows(options)
+    this.#rings = this.#windows.rings
     this.#rings.grow(firstSlots)
   }
 
   get stats(): SlidingWindowStats {
     return {
-      keys: this.#slotOf.size,
+      keys: this.#keys.size,
       reclaimed: this.#reclaimed,
       overflowed: this.#overflowed,
       bytes: this.#rings.bytes
@@ -65,10 +67,10 @@ export class SlidingWindow {
   consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
     const remaining =
       cost === 1 ? this.#takeOne(identifier, limit, now) : this.#take(identifier, limit, cost, now)
-    if (remaining >= 0) return decide(true, limit, remaining, 0, this.#rings.resetMs)
-    return this.#rings.refused === 0
+    if (remaining >= 0) return decide(true, limit, remaining, 0, this.#windows.resetMs)
+    return this.#windows.refused === 0
       ? this.peek(identifier, limit, cost, now)
-      : this.#rings.peek(this.#rings.refused, limit, cost, now)
+      : this.#windows.peek(this.#windows.refused, limit, cost, now)
   }
 
   /**
@@ -77,40 +79,64 @@ export class SlidingWindow {
    * number, so that it is small enough for the engine to put all of it into its callers.
    */
   #takeOne(identifier: string, limit: number, now: number): number {
-    const slot = this.#slotOf.get(identifier)
-    const rings = this.#rings
-    if (slot === undefined || now < rings.latest) return this.#take(identifier, limit, 1, now)
-    rings.latest = now
-    const { slots, windowMs } = rings
-    rings.resetMs = windowMs
+    const slot = identifier.length > longestKey ? 0 : this.#keys.find(identifier)
+    const windows = this.#windows
+    if (slot === 0 || now < windows.latest) return this.#take(identifier, limit, 1, now)
+    windows.latest = now
+    windows.resetMs = windows.windowMs
+    const { ints, pages } = this.#rings
     const at = slot << 3
-    const page = rings.pages[slots[at] >>> 16]
-    const base = slots[at] & 0xffff
-    const capacity = slots[at + 1]
-    let head = slots[at + 2]
-    let count = slots[at + 3]
+    if (ints[at + 3] < 8) return this.#takeOwn(slot, limit, now)
+    const page = pages[ints[at + 4] >>> 16]
+    const base = ints[at + 4] & 0xffff
+    const capacity = ints[at + 5]
+    let head = ints[at + 6]
+    let count = ints[at + 7]
     let end = head + count
     if (end >= capacity) end -= capacity
     while (count > 0 && page[base + head] <= now) {
       if (++head === capacity) head = 0
       count--
     }
-    if (count >= limit) return rings.refuse(slot, head, count, count, now)
-    slots[at + 2] = head
-    slots[at + 3] = count + 1
-    if (count === capacity || count < capacity >> 3) rings.append(slot, count, now + windowMs)
-    else page[base + end] = now + windowMs
-    if (slots[4] !== slot) touch(slots, slot)
+    if (count >= limit) return windows.refuse(slot, head, count, count, now)
+    const stamp = now + windows.windowMs
+    if (count === capacity || count < (capacity + 4) >> 3) this.#rings.append(slot, head, count, stamp)
+    else {
+      page[base + end] = stamp
+      ints[at + 6] = head
+      ints[at + 7] = count + 1
+    }
+    if (ints[0] !== slot) touch(ints, slot)
+    return limit - count - 1
+  }
+
+  /** The same for a slot whose stamps are in its record. */
+  #takeOwn(slot: number, limit: number, now: number): number {
+    const { ints, floats } = this.#rings
+    const at = slot << slotBits
+    const base = (slot << floatBits) + 2
+    let head = ints[at + STATE] >> 2
+    let count = ints[at + STATE] & 3
+    while (count > 0 && floats[base + head] <= now) {
+      head ^= 1
+      count--
+    }
+    if (count >= limit) return this.#windows.refuse(slot, head, count, count, now)
+    const stamp = now + this.#windows.windowMs
+    if (count === ownStamps) this.#rings.append(slot, head, count, stamp)
+    else {
+      floats[base + ((head + count) & 1)] = stamp
+      ints[at + STATE] = (head << 2) | (count + 1)
+    }
+    touch(ints, slot)
     return limit - count - 1
   }
 
   /** Any cost, any key, any time. */
   #take(identifier: string, limit: number, cost: number, now: number): number {
     const key = keyOf(identifier)
-    const slot = this.#slotOf.get(key)
-    return slot === undefined
-      ? this.#takeFresh(key, limit, cost, now)
-      : this.#rings.take(slot, limit, cost, now)
+    const slot = this.#keys.find(key)
+    return slot === 0 ? this.#takeFresh(key, limit, cost, now) : this.#windows.take(slot, limit, cost, now)
   }
 
   /** What `consume` would answer; changes nothing. */
@@ -120,61 +146,76 @@ export class SlidingWindow {
 
   /** The time until the next unit of a key is free; undefined when all are. */
   nextUnitMs(identifier: string, now: number): number | undefined {
-    const oldest = this.#rings.oldest(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, now)
+    const oldest = this.#windows.oldest(this.#slotOf(keyOf(identifier)), now)
     return oldest === -Infinity ? undefined : oldest - now
   }
 
   /** Whether a key has a slot of its own. */
   owns(identifier: string): boolean {
-    return this.#slotOf.has(keyOf(identifier))
+    return this.#keys.find(keyOf(identifier)) !== 0
   }
 
   /** When the last thing that this key has taken stops to count; -Infinity when it has taken nothing. */
   lastStamp(identifier: string): number {
     const key = keyOf(identifier)
-    const slot = this.#slotOf.get(key)
-    return slot === undefined ? (this.#overflowKeys.get(key) ?? -Infinity) : this.#rings.newest(slot)
+    const slot = this.#keys.find(key)
+    return slot === 0 ? (this.#overflowKeys.get(key) ?? -Infinity) : this.#rings.newest(slot)
   }
 
   /** What `consume(identifier, …, cost, …)` has just taken. */
   lastCharge(identifier: string, cost: number): Charge {
-    return this.#rings.lastCharge(this.#slotOf.get(keyOf(identifier)) ?? this.#overflowSlot, cost)
+    return this.#windows.lastCharge(this.#slotOf(keyOf(identifier)), cost)
   }
 
   /** Gives a charge back, once: not after its window, nor after a reset of its key. */
   refund(charge: Charge): void {
-    if (this.#rings.refund(charge)) this.#close(charge.slot)
+    if (this.#windows.refund(charge)) this.#close(charge.slot)
   }
 
   /** Live stamps of all keys that have a slot, the key used longest ago first. */
   *live(now: number): Generator<{ key: string; stamps: [stamp: number, units: number][] }> {
-    for (let slot = this.#oldest(); slot !== 0; slot = nextOf(this.#rings.slots, slot)) {
-      const stamps = this.#rings.live(slot, now)
-      if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys[slot], stamps }
+    for (let slot = this.#oldest(); slot !== 0; slot = nextOf(this.#rings.ints, slot)) {
+      const stamps = this.#windows.live(slot, now)
+      if (slot !== this.#overflowSlot && stamps.length > 0) yield { key: this.#keys.keyOf(slot), stamps }
     }
   }
 
-  /** Puts back what `live` gave: keys in its order, each once. */
+  /** Puts back what `live` gave: keys in order of their last stamps, each once. */
   restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
     const slot = this.#openSlot()
-    this.#keys[slot] = key
-    this.#slotOf.set(key, slot)
-    for (const [stamp, units] of stamps) this.#rings.restore(slot, stamp, units)
+    this.#keys.add(key, slot)
+    for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
+  }
+
+  /** What counts in the overflow window, and its keys with their last stamps, oldest first. */
+  overflow(now: number): { stamps: [stamp: number, units: number][]; keys: [key: string, stamp: number][] } {
+    if (this.#overflowSlot === 0) return { stamps: [], keys: [] }
+    const keys = [...this.#overflowKeys].filter(([, stamp]) => stamp > now)
+    return { stamps: this.#windows.live(this.#overflowSlot, now), keys }
+  }
+
+  /** Puts back what `overflow` gave, between the keys that it is older and newer than. */
+  restoreOverflow(
+    stamps: readonly (readonly [stamp: number, units: number])[],
+    keys: readonly (readonly [key: string, stamp: number])[]
+  ): void {
+    this.#overflowSlot = this.#openSlot()
+    for (const [stamp, units] of stamps) this.#windows.restore(this.#overflowSlot, stamp, units)
+    for (const [key, stamp] of keys) this.#overflowKeys.set(key, stamp)
   }
 
   reset(identifier: string): void {
     const key = keyOf(identifier)
-    const slot = this.#slotOf.get(key)
-    if (slot !== undefined) this.#close(slot)
+    const slot = this.#keys.find(key)
+    if (slot !== 0) this.#close(slot)
     // What it took from the overflow window was never its own; that stays.
     this.#overflowKeys.delete(key)
   }
 
   clear(): void {
-    this.#slotOf.clear()
+    this.#keys.clear()
     this.#overflowKeys.clear()
-    this.#keys = ['']
-    this.#rings.clear()
+    this.#windows.clear()
     this.#rings.grow(firstSlots)
     this.#slots = 1
     this.#freeSlots.length = 0
@@ -182,38 +223,37 @@ export class SlidingWindow {
   }
 
   #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const slot = this.#slotOf.get(key)
-    if (slot !== undefined) return this.#rings.peek(slot, limit, cost, now)
+    const slot = this.#keys.find(key)
+    if (slot !== 0) return this.#windows.peek(slot, limit, cost, now)
     const oldest = this.#oldest()
     const overflows =
       (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#slotOf.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
+      (this.#keys.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
     return overflows && this.#overflowSlot !== 0
-      ? this.#rings.peek(this.#overflowSlot, limit, cost, now)
-      : this.#rings.peekEmpty(limit, cost)
+      ? this.#windows.peek(this.#overflowSlot, limit, cost, now)
+      : this.#windows.peekEmpty(limit, cost)
   }
 
   #takeFresh(key: string, limit: number, cost: number, now: number): number {
     if (cost > limit) {
-      this.#rings.refused = 0
+      this.#windows.refused = 0
       return -1
     }
     const overflowed = this.#overflowKeys.get(key)
     if (overflowed !== undefined && overflowed > now) return this.#takeOverflow(key, limit, cost, now)
     this.#reclaim(now)
-    if (this.#slotOf.size >= this.#options.maxKeys) return this.#takeOverflow(key, limit, cost, now)
+    if (this.#keys.size >= this.#options.maxKeys) return this.#takeOverflow(key, limit, cost, now)
     this.#overflowKeys.delete(key)
     const slot = this.#openSlot()
-    this.#keys[slot] = key
-    this.#slotOf.set(key, slot)
-    return this.#rings.take(slot, limit, cost, now)
+    this.#keys.add(key, slot)
+    return this.#windows.take(slot, limit, cost, now)
   }
 
   /** At the cap no live key makes room: that would be a reset button for whoever can invent keys. */
   #takeOverflow(key: string, limit: number, cost: number, now: number): number {
     this.#overflowed++
     if (this.#overflowSlot === 0) this.#overflowSlot = this.#openSlot()
-    const remaining = this.#rings.take(this.#overflowSlot, limit, cost, now)
+    const remaining = this.#windows.take(this.#overflowSlot, limit, cost, now)
     if (remaining < 0) return remaining
     for (const [oldest, stamp] of this.#overflowKeys) {
       if (stamp > now) break
@@ -228,7 +268,7 @@ export class SlidingWindow {
   #reclaim(now: number): void {
     for (let i = 0; i < 2; i++) {
       const oldest = this.#oldest()
-      if (oldest === 0 || !this.#rings.isDead(oldest, now)) return
+      if (oldest === 0 || !this.#windows.isDead(oldest, now)) return
       if (oldest !== this.#overflowSlot) this.#reclaimed++
       this.#close(oldest)
     }
@@ -236,7 +276,12 @@ export class SlidingWindow {
 
   /** The slot that was used longest ago; 0 when there is none. */
   #oldest(): number {
-    return nextOf(this.#rings.slots, 0)
+    return nextOf(this.#rings.ints, 0)
+  }
+
+  /** Where a key's units are counted: in its own slot, or with those of others. */
+  #slotOf(key: string): number {
+    return this.#keys.find(key) || this.#overflowSlot
   }
 
   #openSlot(): number {
@@ -244,7 +289,7 @@ export class SlidingWindow {
     // Two more than there are keys: one for the list's ends and one for the overflow window.
     if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
     this.#rings.open(slot)
-    link(this.#rings.slots, slot)
+    link(this.#rings.ints, slot)
     return slot
   }
 
@@ -253,10 +298,9 @@ export class SlidingWindow {
       this.#overflowSlot = 0
       this.#overflowKeys.clear()
     } else {
-      this.#slotOf.delete(this.#keys[slot])
-      this.#keys[slot] = ''
+      this.#keys.delete(slot)
     }
-    unlink(this.#rings.slots, slot)
+    unlink(this.#rings.ints, slot)
     this.#rings.release(slot)
     this.#freeSlots.push(slot)
   }

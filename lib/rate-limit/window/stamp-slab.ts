@@ -5,14 +5,16 @@ export const pageBits = 16
 const pageStamps = 1 << pageBits
 export const pageMask: number = pageStamps - 1
 
+const smallestRing = 4
+
 const noPage = new Float64Array(0)
 
 /**
- * A ring starts at `start`: page `start >>> pageBits`, element `start & pageMask`. Its size is 1, 2, 4 … or, the last,
+ * A ring starts at `start`: page `start >>> pageBits`, element `start & pageMask`. It has 4, 8, 16 … stamps or, the last,
  * exactly what a key can need, so that a key at its limit wastes nothing.
  *
- *     pages[0]  | a | b | b | c   c   c   c | (free) |   rings of 1, 2 and 4 stamps
- *     pages[1]  | d   d   d   d   d   d   d   d |  …
+ *     pages[0]  | a   a   a   a | b   b   b   b   b   b   b   b | (free) |   rings of 4 and 8 stamps
+ *     pages[1]  | c   c   c   c   c   c   c   c   c   c   c   c   c   c   c   c |  …
  *
  * Free rings of one size are a list through their first stamp. A large free ring is cut up when a small one is wanted.
  */
@@ -33,7 +35,7 @@ export class StampSlab {
 
   constructor(largestRing: number) {
     const capacities: number[] = []
-    for (let capacity = 1; capacity < largestRing; capacity *= 2) capacities.push(capacity)
+    for (let capacity = smallestRing; capacity < largestRing; capacity *= 2) capacities.push(capacity)
     capacities.push(largestRing)
     this.capacities = Int32Array.from(capacities)
     this.#free = new Int32Array(capacities.length).fill(-1)

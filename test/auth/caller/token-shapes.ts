@@ -1524,5 +1524,220 @@ export const shapes: readonly Shape[] = [
     'machine',
     null,
     { iss: 'https://as.corp.example', sub: 'jane@corp.example', token_use: 'api', email: 'jane@corp.example' }
-  ]
+  ],
+  [
+    'Cognito, issuer of a replicated pool, machine',
+    'machine',
+    'w1',
+    {
+      iss: 'https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_Pool',
+      sub: 'w1',
+      client_id: 'w1',
+      token_use: 'access',
+      scope: 'a/b',
+      auth_time: 1
+    }
+  ],
+  [
+    'Cognito, issuer of a replicated pool, person',
+    'human',
+    'web',
+    {
+      iss: 'https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_Pool',
+      sub: uuid,
+      client_id: 'web',
+      token_use: 'access',
+      username: uuid,
+      auth_time: 1
+    }
+  ],
+  [
+    'AWS, a role that a person signed in to through SAML',
+    'unknown',
+    null,
+    {
+      iss: 'https://x.tokens.sts.global.api.aws',
+      sub: 'arn:aws:sts::123456789012:assumed-role/Developer/jane@corp.example'
+    }
+  ],
+  [
+    'AWS, the root user',
+    'unknown',
+    null,
+    { iss: 'https://x.tokens.sts.global.api.aws', sub: 'arn:aws:iam::123456789012:root' }
+  ],
+  [
+    'IBM, a trusted profile behind another issuer’s name',
+    'unknown',
+    'default',
+    {
+      iss: 'https://login.corp.example',
+      sub: 'Profile-1',
+      sub_type: 'Profile',
+      client_id: 'default',
+      given_name: 'Jane',
+      family_name: 'Doe',
+      email: 'jane@corp.example'
+    }
+  ],
+  [
+    'IBM, a trusted profile whose kind is not said',
+    'unknown',
+    null,
+    { sub: 'iam-Profile-1', given_name: 'Jane', family_name: 'Doe', email: 'jane@corp.example' }
+  ],
+  [
+    'IBM, a trusted profile that a cluster took on, behind another name',
+    'machine',
+    null,
+    {
+      iss: 'https://login.corp.example',
+      sub: 'Profile-1',
+      sub_type: 'Profile',
+      authn: { iam_id: 'crn-crn:v1', sub_type: 'CRN' }
+    }
+  ],
+  [
+    'IBM, a service id behind another name',
+    'machine',
+    null,
+    { iss: 'https://login.corp.example', sub: 'ServiceId-1', name: 'Nightly', email: 'jane@corp.example' }
+  ],
+  [
+    'Apple without an e-mail',
+    'human',
+    null,
+    {
+      iss: 'https://appleid.apple.com',
+      aud: 'com.corp.app',
+      sub: '001234.abc.1234',
+      auth_time: 1,
+      nonce_supported: true
+    }
+  ],
+  [
+    'LinkedIn',
+    'human',
+    null,
+    { iss: 'https://www.linkedin.com/oauth', aud: '86abc', sub: 'x9', name: 'Jane' }
+  ],
+  [
+    'LINE without a profile',
+    'human',
+    null,
+    { iss: 'https://access.line.me', aud: '1234', sub: 'U1234', amr: ['pwd'] }
+  ],
+  [
+    'Nomad workload',
+    'machine',
+    null,
+    {
+      sub: 'global:default:orders:group:task:web',
+      aud: 'vault.io',
+      nomad_namespace: 'default',
+      nomad_job_id: 'orders',
+      nomad_allocation_id: uuid
+    }
+  ],
+  [
+    'Casdoor, machine',
+    'machine',
+    'c1',
+    {
+      iss: 'https://door.corp.example',
+      owner: 'admin',
+      name: 'orders',
+      type: 'application',
+      tokenType: 'access-token',
+      sub: 'admin/orders',
+      azp: 'c1'
+    }
+  ],
+  [
+    'Casdoor, person',
+    'human',
+    'c1',
+    {
+      iss: 'https://door.corp.example',
+      owner: 'corp',
+      name: 'jane',
+      type: 'normal-user',
+      tokenType: 'access-token',
+      sub: uuid,
+      azp: 'c1'
+    }
+  ],
+  [
+    'Frontegg, a tenant’s API token',
+    'machine',
+    null,
+    {
+      iss: 'https://corp.frontegg.com',
+      sub: uuid,
+      tenantId: uuid2,
+      type: 'tenantApiToken',
+      createdByUserId: uuid2
+    }
+  ],
+  [
+    'Frontegg, a person’s API token',
+    'unknown',
+    null,
+    {
+      iss: 'https://id.corp.example',
+      sub: uuid,
+      tenantId: uuid2,
+      type: 'userApiToken',
+      email: 'jane@corp.example'
+    }
+  ],
+  [
+    'Frontegg, person',
+    'human',
+    null,
+    { iss: 'https://corp.frontegg.com', sub: uuid, tenantId: uuid2, type: 'userToken', name: 'Jane' }
+  ],
+  [
+    'Google, ID token of a service account without its address, for an OAuth client',
+    'machine',
+    '112233445566778899001',
+    {
+      iss: google,
+      aud: '3.apps.googleusercontent.com',
+      azp: '112233445566778899001',
+      sub: '112233445566778899001'
+    }
+  ],
+  [
+    'Google, an address that only looks like a service account’s',
+    'human',
+    '3.apps.googleusercontent.com',
+    {
+      iss: google,
+      aud: '3.apps.googleusercontent.com',
+      azp: '3.apps.googleusercontent.com',
+      sub: '1',
+      email: 'x@gserviceaccount.com.corp.example'
+    }
+  ],
+  [
+    'Databricks, service principal',
+    'machine',
+    uuid,
+    { iss: 'https://x.cloud.databricks.com/oidc', aud: 'x', client_id: uuid, sub: uuid, scope: 'all-apis' }
+  ],
+  [
+    'OpenIddict, machine',
+    'machine',
+    'job',
+    { iss: 'https://id.corp.example/', sub: 'job', client_id: 'job', oi_prst: 'job', oi_tkn_id: uuid },
+    at
+  ],
+  [
+    'Vault identity token',
+    'unknown',
+    null,
+    { iss: 'https://vault.corp.example:8200/v1/identity/oidc', sub: uuid, aud: 'x', namespace: 'root' }
+  ],
+  ['Snowflake key pair', 'unknown', null, { iss: 'ACC.USER.SHA256:abc=', sub: 'ACC.USER' }]
 ]

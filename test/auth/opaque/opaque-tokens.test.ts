@@ -132,6 +132,18 @@ test('a database that takes other hashes for equal lets nobody in', async t => {
   assert.equal((await ask('orders_guess')).status, 401)
 })
 
+test('a look-up may answer at once, or with a query that is awaited', async t => {
+  const { kept, keys } = keyring({})
+  // What query builders give can be awaited, and is no Promise.
+  const query = (hash: string) =>
+    Object.fromEntries([['then', (give: (record?: ApiKeyRecord) => void) => give(kept.get(hash))]])
+  for (const lookup of [(hash: string) => kept.get(hash), query]) {
+    const { ask } = await guarded(t, { apiKeys: { lookup } })
+    assert.equal((await ask(keys[0])).status, 200)
+    assert.equal((await ask('orders_guess')).status, 401)
+  }
+})
+
 test('keys expire, and can be a person’s', async t => {
   const clock = { now: Date.now() }
   const verifierClock = {
@@ -313,7 +325,8 @@ test('tokens that are no good', async t => {
 
 const outages: [
   string,
-  () => { status: number; body: string } | Promise<{ status: number; body: string }>
+  () => { status: number; body: string } | Promise<{ status: number; body: string }>,
+  timeoutMs?: number
 ][] = [
   ['an error', () => ({ status: 500, body: '{"active":true,"aud":"orders"}' })],
   ['our own credentials refused', () => ({ status: 401, body: '{"error":"invalid_client"}' })],
@@ -322,26 +335,24 @@ const outages: [
   ['no object', () => ({ status: 200, body: '[]' })],
   ['active as text', () => ({ status: 200, body: '{"active":"true","aud":"orders"}' })],
   ['too much', () => ({ status: 200, body: `{"active":true,"x":"${'x'.repeat(1_100_000)}"}` })],
-  [
-    'nothing in time',
-    async () => {
-      await delay(300)
-      return { status: 200, body: '{"active":true,"aud":"orders"}' }
-    }
-  ]
+  ['nothing in time', () => new Promise(() => {}), 100]
 ]
-for (const [what, respond] of outages) {
+for (const [what, respond, timeoutMs = 30_000] of outages) {
   test(`an authorization server that answers with ${what} is a 503`, async t => {
     const server = await authorizationServer(t)
     server.respond = respond
-    const { ask, reporter, last } = await guarded(t, introspection(server, { timeoutMs: 100 }))
+    const { ask, reporter, last } = await guarded(t, introspection(server, { timeoutMs }))
     const answer = await ask('opaque-1')
     assert.deepEqual([answer.status, answer.retryAfter, answer.challenge], [503, '1', null])
     assert.equal(last().denial?.reason, 'introspection_unavailable')
     assert.equal(reporter.counts.get('introspection'), 1)
     server.respond = undefined
     server.answers.set('opaque-1', { active: true, aud: 'orders', sub: 'x' })
-    assert.equal((await ask('opaque-1')).status, 200, 'not remembered')
+    let { status } = await ask('opaque-1')
+    // 100 ms may be too little for a busy machine.
+    for (let i = 0; i < 50 && status === 503 && timeoutMs < 1_000; i++)
+      status = (await ask('opaque-1')).status
+    assert.equal(status, 200, 'not remembered')
   })
 }
 

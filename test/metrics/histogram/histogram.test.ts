@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import * as hdr from 'hdr-histogram-js'
 import { Histogram, type HistogramOptions } from '../../../lib/metrics/histogram/histogram.ts'
+import { fc } from '../../support/seeded.ts'
 
 const largest = Number.MAX_SAFE_INTEGER
 
@@ -21,6 +21,19 @@ function contents(histogram: Histogram): [number, number][] {
     if (count > 0) found.push([value, count])
   }
   return found
+}
+
+/** The reference's rule, one counter after the other. */
+function byWalking(histogram: Histogram, percentile: number): number {
+  const { count } = histogram
+  let reached = 0
+  for (const { valueIteratedTo, countAddedInThisIterationStep } of histogram.recordedValues()) {
+    reached += countAddedInThisIterationStep
+    const below = percentile <= 0 ? 0 : Math.min(percentile * (1 - 2 ** -53), 100)
+    if (reached < Math.max(Math.ceil((below * count) / 100), 1)) continue
+    return percentile <= 0 ? histogram.lowestEquivalentValue(valueIteratedTo) : valueIteratedTo
+  }
+  return 0
 }
 
 const anyOptions = fc
@@ -50,7 +63,15 @@ describe('Histogram configuration', () => {
     [{ highest: Number.POSITIVE_INFINITY }, /highest .* got Infinity/],
     [{ significantDigits: 6 }, /significantDigits must be an integer from 0 to 5, got 6/],
     [{ significantDigits: -1 }, /significantDigits/],
-    [{ significantDigits: 2.5 }, /significantDigits/]
+    [{ significantDigits: 2.5 }, /significantDigits/],
+    [
+      { lowest: 2 ** 45, highest: largest, significantDigits: 5 },
+      /lowest must be less than 35184372088832 with 5 digits, got 35184372088832/
+    ],
+    [
+      { lowest: 2 ** 52 - 1, highest: largest, significantDigits: 4 },
+      /lowest must be less than 281474976710656 with 4 digits/
+    ]
   ]
   for (const [options, message] of bad) {
     it(`refuses ${JSON.stringify(options)}`, () =>
@@ -287,6 +308,7 @@ describe('Histogram.percentile', () => {
     [[1, 2, 2, 2, 2], 30, 2],
     [[1, 2, 2, 2, 2], 20, 1],
     [[1, 2], -5, 1],
+    [[100_000], -5, 99_968],
     [[1, 2], 105, 2],
     [[1, 2], Number.POSITIVE_INFINITY, 2],
     [[100_000], 0, 99_968],
@@ -305,6 +327,39 @@ describe('Histogram.percentile', () => {
         /percentile must be a number from 0 to 100/
       )
     }
+  })
+
+  it('gives several at once, each as if it had been asked alone, however large the counts and wherever they are', () => {
+    fc.assert(
+      fc.property(
+        anyOptions,
+        fc.array(fc.tuple(anyValue, fc.oneof(fc.nat(9), fc.integer({ min: 2 ** 31, max: 2 ** 40 })))),
+        fc.array(fc.double({ min: -1, max: 101, noNaN: true })),
+        (options, pairs, percentiles) => {
+          const histogram = new Histogram(options)
+          const shared = new Histogram({ buffer: Histogram.sharedBuffer(options) })
+          for (const [value, count] of pairs) {
+            histogram.record(value, count)
+            shared.record(value, count)
+          }
+          const told = histogram.percentilesAt(percentiles)
+          assert.deepEqual(
+            told,
+            percentiles.map(p => byWalking(histogram, p))
+          )
+          assert.deepEqual(
+            told,
+            percentiles.map(p => histogram.percentile(p))
+          )
+          assert.deepEqual(shared.percentilesAt(percentiles), told)
+          assert.equal(histogram.max, histogram.percentile(100))
+          assert.equal(histogram.min, histogram.percentile(0))
+        }
+      ),
+      { numRuns: 30 }
+    )
+    assert.deepEqual(new Histogram().percentilesAt([]), [])
+    assert.throws(() => new Histogram().percentilesAt([50, Number.NaN]), /percentile must be a number/)
   })
 
   it('has percentileRank as its inverse', () => {
@@ -377,13 +432,31 @@ describe('Histogram.recordCorrected', () => {
 
   it('refuses and counts what is no interval', () => {
     const histogram = new Histogram()
-    for (const interval of [Number.NaN, -1, Number.POSITIVE_INFINITY, '1']) {
-      histogram.recordCorrected(5, interval as number)
-    }
+    for (const interval of [Number.NaN, '1', null]) histogram.recordCorrected(5, interval as number)
     histogram.recordCorrected(Number.NaN, 1)
     histogram.recordCorrected(10, 1, -1)
-    assert.equal(histogram.invalidCount, 6)
+    assert.equal(histogram.invalidCount, 5)
     assert.equal(histogram.count, 0)
+  })
+
+  it('corrects nothing where no value is missing', () => {
+    const histogram = new Histogram()
+    for (const interval of [
+      0,
+      0.9,
+      -1,
+      Number.NEGATIVE_INFINITY,
+      1_000,
+      501,
+      2_000,
+      Number.POSITIVE_INFINITY
+    ]) {
+      histogram.recordCorrected(1_000, interval)
+    }
+    assert.equal(histogram.countAt(1_000), 8)
+    assert.equal(histogram.count, 8)
+    histogram.recordCorrected(1_000, 500)
+    assert.deepEqual([histogram.countAt(1_000), histogram.countAt(500), histogram.count], [9, 1, 10])
   })
 })
 

@@ -5,7 +5,7 @@ import { human, isRecord, machine, type TokenShape, unknown, type Verdict } from
 
 const cognito: Provider = {
   name: 'cognito',
-  issued: token => /^cognito-idp\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?$/.test(token.host),
+  issued: token => /^(?:issuer-)?cognito-idp\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?$/.test(token.host),
   judge(token) {
     const client = ownClient(token)
     // A pre-token-generation trigger may add a name or an e-mail to a machine's token, but cannot change these.
@@ -115,8 +115,9 @@ const google: Provider = {
 }
 
 function googlePerson(token: TokenShape): Verdict | undefined {
-  if (isOauthClient(token.claims['azp']) || isOauthClient(token.claims.aud))
-    return human('a person’s OAuth client')
+  if (isOauthClient(token.claims['azp'])) return human('a person’s OAuth client')
+  // Service accounts ask for tokens for such audiences too, to pass a proxy.
+  if (isOauthClient(token.claims.aud) && token.text('email') !== undefined) return human('email')
   return token.text('hd') !== undefined ? human('hd') : personSession(token)
 }
 
@@ -142,7 +143,10 @@ const firebase: Provider = {
 const ibm: Provider = {
   name: 'ibm-cloud',
   issued: token =>
-    token.hostIs('iam.cloud.ibm.com', '.iam.cloud.ibm.com', 'iam.test.cloud.ibm.com') || token.has('iam_id'),
+    token.hostIs('iam.cloud.ibm.com', '.iam.cloud.ibm.com', 'iam.test.cloud.ibm.com') ||
+    token.has('iam_id') ||
+    isIbmProfile(token) ||
+    /^(?:iam-)?ServiceId-/.test(token.sub ?? ''),
   judge: token =>
     ibmPrincipal(token.text('iam_id') ?? token.sub ?? '', token.text('sub_type')) ?? judgeIbmProfile(token)
 }
@@ -162,10 +166,15 @@ function judgeIbmProfile(token: TokenShape): Verdict {
     typeof subjectType === 'string' ? subjectType : undefined
   )
   if (verdict !== undefined) return verdict
-  const profile = token.text('sub_type') === 'Profile' || /^iam-Profile-/.test(token.text('iam_id') ?? '')
-  return profile || !token.has('family_name')
+  return isIbmProfile(token) || !token.has('family_name')
     ? unknown('neither a service id nor a person’s id')
     : human('family_name')
+}
+
+function isIbmProfile(token: TokenShape): boolean {
+  return (
+    token.text('sub_type') === 'Profile' || /^(?:iam-)?Profile-/.test(token.text('iam_id') ?? token.sub ?? '')
+  )
 }
 
 const oracle: Provider = {

@@ -154,6 +154,36 @@ const cloudflare: Provider = {
   clientId: token => token.text('common_name') ?? null
 }
 
+const frontegg: Provider = {
+  name: 'frontegg',
+  issued: token =>
+    token.hostIs('.frontegg.com') ||
+    (token.has('tenantId') && /^(?:user|tenant)(?:Api|Access)?Token$/.test(token.text('type') ?? '')),
+  judge(token) {
+    const type = token.text('type') ?? ''
+    if (/^tenant(?:Api|Access)Token$/.test(type)) return machine('type names a tenant’s API token')
+    if (/^user(?:Api|Access)Token$/.test(type)) return unknown('a person’s API token')
+    return type === 'userToken' ? human('type=userToken') : undefined
+  }
+}
+
+/** Services that sign in people and nobody else, for other sites. */
+const social: Provider = {
+  name: 'social-login',
+  issued: token =>
+    token.hostIs(
+      'appleid.apple.com',
+      'account.apple.com',
+      'www.linkedin.com',
+      'www.facebook.com',
+      'access.line.me',
+      'slack.com',
+      'api.login.yahoo.com',
+      'kauth.kakao.com'
+    ),
+  judge: token => (token.sub === undefined ? undefined : human('the issuer signs in people only'))
+}
+
 const contextForge: Provider = {
   name: 'mcp-context-forge',
   issued: token => token.iss === 'mcpgateway',
@@ -189,5 +219,7 @@ export const hostedLogins: readonly Provider[] = [
   supabase,
   cloudflare,
   contextForge,
-  gitlab
+  gitlab,
+  frontegg,
+  social
 ]

@@ -181,6 +181,16 @@ const fusionAuth: Provider = {
   clientId: token => token.text('applicationId')
 }
 
+const casdoor: Provider = {
+  name: 'casdoor',
+  issued: token => token.has('owner') && token.has('tokenType'),
+  judge(token) {
+    const type = token.text('type')
+    if (type === 'application') return machine('type=application')
+    return type === 'normal-user' || type === 'paid-user' ? human('type names a user') : undefined
+  }
+}
+
 export const loginServers: readonly Provider[] = [
   forgeRock,
   keycloak,
@@ -189,5 +199,6 @@ export const loginServers: readonly Provider[] = [
   hydra,
   uaa,
   wso2,
-  fusionAuth
+  fusionAuth,
+  casdoor
 ]

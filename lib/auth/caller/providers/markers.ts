@@ -124,10 +124,10 @@ export function workloadSubject(token: TokenShape): Verdict | undefined {
   return sub?.startsWith('arn:aws') ? awsPrincipal(sub) : undefined
 }
 
-/** An IAM role belongs to a program, unless people sign in to it. */
+/** An IAM role belongs to a program, unless people sign in to it: their sessions are named after mailboxes. */
 function awsPrincipal(arn: string): Verdict {
   const role = /^arn:aws[a-z-]*:(?:iam::\d+:role|sts::\d+:assumed-role)\/(.+)$/.exec(arn)
-  return role !== null && !/(?:^|\/)AWSReservedSSO_/.test(role[1])
+  return role !== null && !/(?:^|\/)AWSReservedSSO_|@/.test(role[1])
     ? machine('sub is an IAM role')
     : unknown('sub is an IAM principal that may be a person')
 }

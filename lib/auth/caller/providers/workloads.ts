@@ -56,6 +56,7 @@ export const workloads: readonly Provider[] = [
   job('bitrise', ['token.builds.bitrise.io'], []),
   job('depot', ['identity.depot.dev'], []),
   job('modal', ['oidc.modal.com'], []),
+  job('nomad', [], ['nomad_namespace', 'nomad_job_id']),
   job('harness', [], ['pipeline_id', 'organization_id', 'account_id', 'project_id']),
   job('render', ['oidc.render.com'], []),
   job('confidential-space', ['confidentialcomputing.googleapis.com'], []),

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { KeyTable, longestTableKey } from '../../../lib/rate-limit/window/key-table.ts'
+
+/** The same numbers on every run. */
+function dice(seed: number): (below: number) => number {
+  let state = seed
+  return below => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+test('a few keys and very many: the slot of each, and of no other', () => {
+  const table = new KeyTable()
+  const slots = new Map<string, number>()
+  const free: number[] = []
+  const random = dice(11)
+  let opened = 0
+  // Grows through the Map into the index, twice over the index's first size, and shrinks again.
+  for (const share of [0.95, 0.95, 0.95, 0.5, 0.05]) {
+    for (let i = 0; i < 60_000; i++) {
+      const key = `user:${random(250_000)}`
+      const slot = slots.get(key)
+      assert.equal(table.find(key), slot ?? 0)
+      if (slot === undefined && random(1_000) < share * 1_000) {
+        const given = free.pop() ?? ++opened
+        table.add(key, given)
+        slots.set(key, given)
+      } else if (slot !== undefined && random(1_000) >= share * 1_000) {
+        table.delete(slot)
+        slots.delete(key)
+        free.push(slot)
+      }
+    }
+    assert.equal(table.size, slots.size)
+    for (const [key, slot] of slots) {
+      assert.equal(table.find(key), slot)
+      assert.equal(table.keyOf(slot), key)
+    }
+  }
+  table.clear()
+  assert.equal(table.size, 0)
+  for (const key of slots.keys()) assert.equal(table.find(key), 0)
+})
+
+test('keys that look alike are different keys among many', () => {
+  const table = new KeyTable()
+  const keys = [
+    '',
+    '\0',
+    '\0\0',
+    'a',
+    'a\0',
+    '\0a',
+    'ab',
+    'ba',
+    '\u0100',
+    '\ud800',
+    '\ud801',
+    '\u8000',
+    '\u8001'
+  ]
+  keys.push('x'.repeat(longestTableKey), `${'x'.repeat(longestTableKey - 1)}y`, '__proto__')
+  for (let i = 0; i < 40_000; i++) keys.push(`${i}`)
+  keys.forEach((key, i) => {
+    table.add(key, i + 1)
+  })
+  keys.forEach((key, i) => {
+    assert.equal(table.find(key), i + 1, JSON.stringify(key))
+  })
+  assert.equal(table.find('\0\0\0'), 0)
+  for (let i = 0; i < keys.length; i += 2) table.delete(i + 1)
+  keys.forEach((key, i) => {
+    assert.equal(table.find(key), i % 2 === 0 ? 0 : i + 1, JSON.stringify(key))
+  })
+})
