@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import fc from 'fast-check'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()

@@ -4,11 +4,11 @@ import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import fc from 'fast-check'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { usageQueries } from '../../lib/usage/sqlite-usage-schema.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
 import type { UsageRecord } from '../../lib/usage/usage-store.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { now, record, storeContract } from './store-contract.ts'
 

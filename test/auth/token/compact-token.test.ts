@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { parseCompactToken } from '../../../lib/auth/token/compact-token.ts'
 import { Refusal } from '../../../lib/auth/token/refusal.ts'
 import { TokenHeaders } from '../../../lib/auth/token/token-header.ts'
 import { TokenVerifier } from '../../../lib/auth/token/token-verifier.ts'
+import { fc } from '../../support/seeded.ts'
 import { base64url } from '../forge.ts'
 
 const headers = () => new TokenHeaders(new Set(['RS256']))

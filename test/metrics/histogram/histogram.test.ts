@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import * as hdr from 'hdr-histogram-js'
 import { Histogram, type HistogramOptions } from '../../../lib/metrics/histogram/histogram.ts'
+import { fc } from '../../support/seeded.ts'
 
 const largest = Number.MAX_SAFE_INTEGER
 
