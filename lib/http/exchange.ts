@@ -71,12 +71,18 @@ export class Exchange {
   newer: Exchange | undefined = undefined
   /** @internal What `currentExchange` reads, if it is kept at all. */
   asyncHolder: AsyncHolder | undefined = undefined
+  /** @internal What the metrics file the request under, once they have read it. */
+  origin: number | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
   #pending: PendingHeaders | undefined = undefined
   #headListeners: ExchangeListener[] | undefined = undefined
-  #endListeners: ExchangeListener[] | undefined = undefined
+  /** The first of them without an array that has to grow. */
+  #firstEnd: ExchangeListener | undefined = undefined
+  #secondEnd: ExchangeListener | undefined = undefined
+  #thirdEnd: ExchangeListener | undefined = undefined
+  #laterEnds: ExchangeListener[] | undefined = undefined
   #state: Record<string, unknown> | undefined = undefined
   #abort: AbortController | undefined = undefined
   #entered: unknown = undefined
@@ -148,8 +154,11 @@ export class Exchange {
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
     if (this.outcome !== 'pending') this.#call(listener)
-    else if (this.#endListeners === undefined) this.#endListeners = [listener]
-    else this.#endListeners.push(listener)
+    else if (this.#firstEnd === undefined) this.#firstEnd = listener
+    else if (this.#secondEnd === undefined) this.#secondEnd = listener
+    else if (this.#thirdEnd === undefined) this.#thirdEnd = listener
+    else if (this.#laterEnds === undefined) this.#laterEnds = [listener]
+    else this.#laterEnds.push(listener)
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -233,12 +242,22 @@ export class Exchange {
     this.outcome = outcome
     this.connection.close(this)
     if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort(clientGone)
-    const listeners = this.#endListeners
-    if (listeners !== undefined) {
-      this.#endListeners = undefined
-      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
-    }
+    if (this.#firstEnd !== undefined) this.#tellEnd(this.#firstEnd)
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  #tellEnd(first: ExchangeListener): void {
+    const second = this.#secondEnd
+    const third = this.#thirdEnd
+    const later = this.#laterEnds
+    this.#firstEnd = undefined
+    this.#secondEnd = undefined
+    this.#thirdEnd = undefined
+    this.#laterEnds = undefined
+    this.#call(first)
+    if (second !== undefined) this.#call(second)
+    if (third !== undefined) this.#call(third)
+    if (later !== undefined) for (const listener of later) this.#call(listener)
   }
 
   #tellHead(): void {
