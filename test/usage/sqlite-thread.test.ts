@@ -166,12 +166,12 @@ test('insertSync waits for everything, and says when it failed', async t => {
   const { path } = database()
   const sqlite = thread(t, path)
   const first = sqlite.insert(pairs('a'))
-  sqlite.insertSync(pairs('b', 'c'), 10_000)
+  sqlite.insertSync(pairs('b', 'c'), 600_000)
   const connection = driver.open(path)
   t.after(() => connection.close())
   assert.deepEqual({ ...(connection.prepare(count[0].sql).all()[0] as object) }, { count: 3 })
   await first
-  assert.throws(() => sqlite.insertSync(pairs(null), 10_000), /could not insert/)
+  assert.throws(() => sqlite.insertSync(pairs(null), 600_000), /could not insert/)
 })
 
 test('insertSync does not wait for ever', async t => {
