@@ -141,7 +141,7 @@ export class OwnCounts implements Counts {
   /** By little: what is never used takes memory, and time whenever the histogram is asked. */
   #grow(index: number): void {
     const { length: before } = this.low
-    const length = Math.min(Math.max((index | 511) + 1, before + (before >> 3)), this.#capacity)
+    const length = Math.min(Math.max((index | 511) + 1, before + (before >> 2)), this.#capacity)
     this.low = widened(this.low, length)
     if (this.#high !== undefined) this.#high = widened(this.#high, length)
   }
