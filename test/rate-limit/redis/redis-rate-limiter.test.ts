@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
 import { RateLimiter } from '../../../lib/rate-limit/rate-limiter.ts'
@@ -10,6 +9,7 @@ import { RedisRateLimiter, type RedisRateLimiterOptions } from '../../../lib/red
 import { missing } from '../../support/program.ts'
 import { RedisAtTime } from '../../support/redis-at-time.ts'
 import { connectRedis, type RedisServer, startRedis } from '../../support/redis-server.ts'
+import { fc } from '../../support/seeded.ts'
 import { WindowOracle } from '../window-oracle.ts'
 
 interface Trace {

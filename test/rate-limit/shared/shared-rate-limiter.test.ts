@@ -6,13 +6,13 @@ import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { buildSync } from 'esbuild'
-import fc from 'fast-check'
 import { rateLimit } from '../../../lib/rate-limit/rate-limit.ts'
 import { LimiterUnavailableError } from '../../../lib/rate-limit/rate-limit-decision.ts'
 import {
   SharedRateLimiter,
   type SharedRateLimiterOptions
 } from '../../../lib/rate-limit/shared/shared-rate-limiter.ts'
+import { fc } from '../../support/seeded.ts'
 import { converse, listen } from '../../support/server.ts'
 import type { Task } from './shared-rate-limiter-worker.ts'
 
