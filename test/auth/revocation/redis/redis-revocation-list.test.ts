@@ -110,7 +110,7 @@ class Holding extends Redis {
   }) as Redis['get']
 
   override duplicate(override?: Partial<RedisOptions>): Redis {
-    const twin = new Holding({ ...this.options, ...override } as RedisOptions)
+    const twin = new Holding({ ...this.options, ...override, replyMapping: 'legacy' })
     twin.parent = this
     return twin
   }
