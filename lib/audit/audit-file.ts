@@ -1,6 +1,7 @@
 /** Appends audit lines to a file, in batches and off the request path. */
 import { close, closeSync, constants, fstatSync, openSync, readSync, write, writeSync } from 'node:fs'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { checkText, wrongOption } from '../options.ts'
 import type { AuditSink } from './audit-logger.ts'
 
 export interface AuditFileOptions {
@@ -64,9 +65,7 @@ export class AuditFile implements AuditSink {
 
   constructor(options: AuditFileOptions) {
     const { path, flushIntervalMs = 50, maxPendingBytes = 8_388_608, reporter = defaultReporter } = options
-    if (typeof path !== 'string' || path === '') {
-      throw new TypeError(`AuditLogger: path must be a non-empty string, got ${JSON.stringify(path)}`)
-    }
+    checkText('AuditLogger', 'path', path)
     positive('flushIntervalMs', flushIntervalMs, 1)
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
     this.#path = path
@@ -244,9 +243,7 @@ function newChunk(bytes: number): Chunk {
 
 function positive(option: string, value: unknown, least: number): void {
   if (!Number.isInteger(value) || (value as number) < least) {
-    throw new TypeError(
-      `AuditLogger: ${option} must be an integer of at least ${least}, got ${String(value)}`
-    )
+    throw wrongOption('AuditLogger', option, `an integer of at least ${least}`, value)
   }
 }
 
