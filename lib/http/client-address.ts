@@ -1,6 +1,7 @@
 /** Who the client is: the socket's address, or the first untrusted address to the left of trusted proxies. */
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { wrongOption } from '../options.ts'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
@@ -30,7 +31,7 @@ export class ClientAddress {
   constructor(options: ClientAddressOptions = {}) {
     const { trustProxy = 0, ipv6Prefix = 64 } = options
     if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
-      throw new TypeError(`clientAddress: ipv6Prefix must be an integer from 32 to 128, got ${ipv6Prefix}`)
+      throw wrongOption('clientAddress', 'ipv6Prefix', 'an integer from 32 to 128', ipv6Prefix)
     }
     this.#ipv6Prefix = ipv6Prefix
     this.#hops = typeof trustProxy === 'number' ? hopCount(trustProxy) : 0
@@ -80,16 +81,12 @@ export class ClientAddress {
 
 function hopCount(trustProxy: number): number {
   if (Number.isInteger(trustProxy) && trustProxy >= 0) return trustProxy
-  throw new TypeError(
-    `clientAddress: trustProxy must be a number of hops or a list of CIDRs, got ${trustProxy}`
-  )
+  throw wrongOption('clientAddress', 'trustProxy', 'a number of hops or a list of CIDRs', trustProxy)
 }
 
 function trustedRanges(trustProxy: readonly string[]): [Address, number][] {
   if (!Array.isArray(trustProxy)) {
-    throw new TypeError(
-      `clientAddress: trustProxy must be a number of hops or a list of CIDRs, got ${String(trustProxy)}`
-    )
+    throw wrongOption('clientAddress', 'trustProxy', 'a number of hops or a list of CIDRs', trustProxy)
   }
   return trustProxy.map(text => {
     try {
