@@ -1,6 +1,7 @@
 /** Callers that are never limited. */
 import { BlockList, isIP } from 'node:net'
 import type { Exchange } from '../http/exchange.ts'
+import { checkOption } from '../options.ts'
 
 /**
  * Identifiers (`user:alice`, `client:cron`), addresses, and networks in CIDR notation.
@@ -12,8 +13,7 @@ export class AllowList {
   #hasNetworks = false
 
   constructor(entries: readonly string[]) {
-    if (!Array.isArray(entries))
-      throw new TypeError(`rateLimit: allow must be a list, got ${String(entries)}`)
+    checkOption(Array.isArray(entries), 'rateLimit', 'allow', 'a list', entries)
     for (const entry of entries) this.#add(entry)
   }
 

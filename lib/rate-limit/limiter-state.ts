@@ -79,12 +79,14 @@ export function checkState(owner: string, state: unknown, windowMs: number): voi
   const given = (state ?? {}) as Partial<RateLimiterState>
   const { version, exportedAt, clockAt, keys } = given
   const isTimed = Number.isFinite(exportedAt) && (clockAt === null || Number.isFinite(clockAt))
-  if (version !== 1 || !isTimed || !areKeys(keys, isStamps)) {
-    throw new TypeError(`${owner}: import needs what export gave`)
-  }
+  checkExported(owner, version === 1 && isTimed && areKeys(keys, isStamps))
   if (given.windowMs !== windowMs) {
     throw new TypeError(`${owner}: state is of a window of ${String(given.windowMs)} ms, not ${windowMs} ms`)
   }
+}
+
+export function checkExported(owner: string, isExported: boolean): void {
+  if (!isExported) throw new TypeError(`${owner}: import needs what export gave`)
 }
 
 /** A list of keys, each once, with what each has. */

@@ -2,6 +2,7 @@
 import { type BareItem, serializeItem } from 'structured-headers'
 import type { Exchange } from '../http/exchange.ts'
 import type { HeaderLines } from '../http/head.ts'
+import { shown, wrongOption } from '../options.ts'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
 
 /**
@@ -37,7 +38,7 @@ export class PolicyFields {
         windowMs === undefined ? { qu: 'concurrent-requests' } : { w: seconds(windowMs) }
       this.policy = item(name, { q: limit, ...rest })
     } catch {
-      throw new TypeError(`${owner}: name must be printable ASCII, got ${JSON.stringify(name)}`)
+      throw wrongOption(owner, 'name', 'printable ASCII', shown(name))
     }
     this.name = name
     this.limit = String(limit)
@@ -56,9 +57,7 @@ export class PolicyFields {
 export function checkHeaderFormats(headers: unknown): readonly RateLimitHeaderFormat[] {
   if (headers === undefined) return formats
   if (Array.isArray(headers) && headers.every(format => formats.includes(format))) return headers
-  throw new TypeError(
-    `rateLimit: headers must be a list of 'draft-11' and 'x-ratelimit', got ${JSON.stringify(headers)}`
-  )
+  throw wrongOption('rateLimit', 'headers', "a list of 'draft-11' and 'x-ratelimit'", shown(headers))
 }
 
 /** The lines of the draft up to what changes. */

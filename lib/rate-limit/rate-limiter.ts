@@ -1,6 +1,8 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
+import { checkOption, shown, wrongOption } from '../options.ts'
 import {
   areKeys,
+  checkExported,
   checkState,
   isStamps,
   keysOf,
@@ -144,15 +146,10 @@ export class RateLimiter implements Limiter {
     const { stamps = [], keys: overflowKeys = [] } = state.overflow ?? {}
     const shared = stampsOf(stamps, this.maxRequests, passedMs, now)
     const staying = overflowKeys.map(([key, leftMs]) => [key, now + (leftMs - passedMs)] as const)
-    let pending = shared.length > 0
-    for (const [key, own] of keys) {
-      if (pending && lastOf(shared) < lastOf(own)) {
-        this.window.restoreOverflow(shared, staying)
-        pending = false
-      }
-      this.window.restore(key, own)
-    }
-    if (pending) this.window.restoreOverflow(shared, staying)
+    const older = shared.length > 0 ? keys.filter(([, own]) => lastOf(own) <= lastOf(shared)) : []
+    for (const [key, own] of older) this.window.restore(key, own)
+    if (shared.length > 0) this.window.restoreOverflow(shared, staying)
+    for (const [key, own] of keys.slice(older.length)) this.window.restore(key, own)
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
@@ -190,17 +187,11 @@ function monotonic(): number {
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
   const windowMs = thousandfold(windowSeconds as number)
-  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
-    throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
-  }
-  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
-    throw new TypeError(
-      `${owner}: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
-    )
-  }
-  if (clock !== undefined && typeof clock !== 'function') {
-    throw new TypeError(`${owner}: clock must be a function, got ${shown(clock)}`)
-  }
+  const isLength = typeof windowSeconds === 'number' && Number.isFinite(windowMs) && windowMs > 0
+  checkOption(isLength, owner, 'windowSeconds', 'a positive number', shown(windowSeconds))
+  const isTick = typeof resolutionMs === 'number' && resolutionMs >= 0 && resolutionMs <= windowMs
+  checkOption(isTick, owner, 'resolutionMs', "a number from 0 to the window's length", shown(resolutionMs))
+  checkCallback(owner, 'clock', clock)
   return {
     maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
     windowSeconds,
@@ -225,32 +216,32 @@ export function thousandfold(value: number): number {
 }
 
 function checkCount(owner: string, option: string, value: unknown, most: number): number {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
-  const bound = (value as number) > most ? ` up to ${most}` : ''
-  throw new TypeError(`${owner}: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+  const count = value as number
+  const rule = `a positive integer${count > most ? ` up to ${most}` : ''}`
+  checkOption(Number.isInteger(value) && count >= 1 && count <= most, owner, option, rule, shown(value))
+  return count
+}
+
+/** @throws TypeError when a function that may be left out is there and none */
+export function checkCallback(owner: string, option: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return
+  throw wrongOption(owner, option, 'a function', shown(value))
 }
 
 export function checkCost(owner: string, cost: unknown): void {
   if (Number.isSafeInteger(cost) && (cost as number) >= 0) return
-  throw new TypeError(`${owner}: cost must be a non-negative integer, got ${shown(cost)}`)
+  throw wrongOption(owner, 'cost', 'a non-negative integer', shown(cost))
 }
 
 /** An identifier that is no string would be one shared key; a time that is none would admit all. */
 function checkKey(identifier: unknown, now: unknown): void {
   if (typeof identifier !== 'string') {
-    throw new TypeError(`RateLimiter: identifier must be a string, got ${shown(identifier)}`)
+    throw wrongOption('RateLimiter', 'identifier', 'a string', shown(identifier))
   }
-  if (!Number.isFinite(now))
-    throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
+  if (!Number.isFinite(now)) throw wrongOption('RateLimiter', 'now', 'a finite number', shown(now))
 }
 
 function checkOverflow({ overflow }: RateLimiterState): void {
   if (overflow === undefined) return
-  const isKept = isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite)
-  if (!isKept) throw new TypeError('RateLimiter: import needs what export gave')
-}
-
-/** A value as it stands in an error text. */
-export function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  checkExported('RateLimiter', isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite))
 }

@@ -1,6 +1,7 @@
 /** An exact rate limiter for all threads of a process: one window a key, in memory that they share. */
 import { randomBytes } from 'node:crypto'
 import type { Worker } from 'node:worker_threads'
+import { wrongOption } from '../../options.ts'
 import { checkState, keysOf, passedSince, stampsOf, stampsState } from '../limiter-state.ts'
 import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
 import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
@@ -88,7 +89,7 @@ export class SharedRateLimiter implements Limiter {
   constructor(options: SharedRateLimiterOptions | AttachOptions, handle?: SharedRateLimiterHandle) {
     const { clock = machineTime, lockTimeoutMs = 1_000 } = options
     if (typeof lockTimeoutMs !== 'number' || !(lockTimeoutMs >= 0)) {
-      throw new TypeError(`SharedRateLimiter: lockTimeoutMs must be a number from 0, got ${lockTimeoutMs}`)
+      throw wrongOption('SharedRateLimiter', 'lockTimeoutMs', 'a number from 0', lockTimeoutMs)
     }
     this.handle = handle ?? { buffer: memoryFor(options as SharedRateLimiterOptions) }
     this.#memory = new SharedMemory(this.handle.buffer, lockTimeoutMs)
@@ -106,10 +107,10 @@ export class SharedRateLimiter implements Limiter {
   /** The limiter of another thread, in this one. */
   static attach(handle: SharedRateLimiterHandle, options: AttachOptions = {}): SharedRateLimiter {
     if (!(handle?.buffer instanceof SharedArrayBuffer)) {
-      throw new TypeError(`SharedRateLimiter: handle must be the handle of a limiter, got ${String(handle)}`)
+      throw wrongOption('SharedRateLimiter', 'handle', 'the handle of a limiter', handle)
     }
     if (options.clock !== undefined && typeof options.clock !== 'function') {
-      throw new TypeError(`SharedRateLimiter: clock must be a function, got ${String(options.clock)}`)
+      throw wrongOption('SharedRateLimiter', 'clock', 'a function', options.clock)
     }
     return new SharedRateLimiter(options, handle)
   }
@@ -241,10 +242,10 @@ export class SharedRateLimiter implements Limiter {
 
   #keyOf(identifier: string, cost: number, now: number): KeyDigest {
     if (typeof identifier !== 'string') {
-      throw new TypeError(`SharedRateLimiter: identifier must be a string, got ${String(identifier)}`)
+      throw wrongOption('SharedRateLimiter', 'identifier', 'a string', identifier)
     }
     if (!Number.isFinite(now)) {
-      throw new TypeError(`SharedRateLimiter: now must be a finite number, got ${String(now)}`)
+      throw wrongOption('SharedRateLimiter', 'now', 'a finite number', now)
     }
     if (cost !== 1) checkCost('SharedRateLimiter', cost)
     return this.#digests.of(identifier)
@@ -283,8 +284,11 @@ function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
   const full = 48 * (maxKeys + 1) * 2 ** Math.ceil(Math.log2(maxRequests + 1))
   const { maxBytes = Math.max(leastBytes, Math.min(mostBytes, full)) } = options
   if (!Number.isInteger(maxBytes) || maxBytes < leastBytes || maxBytes > mostBytes) {
-    throw new TypeError(
-      `SharedRateLimiter: maxBytes must be an integer from ${leastBytes} to ${mostBytes}, got ${String(maxBytes)}`
+    throw wrongOption(
+      'SharedRateLimiter',
+      'maxBytes',
+      `an integer from ${leastBytes} to ${mostBytes}`,
+      maxBytes
     )
   }
   const secret = new Int32Array(Uint8Array.from(randomBytes(16)).buffer)

@@ -41,10 +41,6 @@ export class StampSlab {
     this.#free = new Int32Array(capacities.length).fill(-1)
   }
 
-  get largestRing(): number {
-    return this.capacities[this.capacities.length - 1]
-  }
-
   get bytes(): number {
     let stamps = 0
     for (const page of this.pages) stamps += page.length
@@ -127,12 +123,14 @@ export class StampSlab {
   }
 
   #setPage(page: number, length: number): void {
-    const stamps = new Float64Array(length)
-    if (page < this.pages.length) stamps.set(this.pages[page])
-    this.pages[page] = stamps
-    if (this.weights === undefined) return
-    const weights = new Float64Array(length)
-    if (page < this.weights.length) weights.set(this.weights[page])
-    this.weights[page] = weights
+    this.pages[page] = grown(this.pages[page], length)
+    if (this.weights !== undefined) this.weights[page] = grown(this.weights[page], length)
   }
+}
+
+/** The same numbers in a longer array. */
+export function grown(numbers: Float64Array | undefined, length: number): Float64Array<ArrayBuffer> {
+  const longer = new Float64Array(length)
+  longer.set(numbers ?? noPage)
+  return longer
 }
