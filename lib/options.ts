@@ -4,8 +4,14 @@
  */
 
 /** `RateLimiter: maxRequests must be a positive integer, got 0`. */
-export function wrongOption(owner: string, option: string, rule: string, value: unknown): TypeError {
-  return new TypeError(`${owner}: ${option} must be ${rule}, got ${String(value)}`)
+export function wrongOption(
+  owner: string,
+  option: string,
+  rule: string,
+  value: unknown,
+  Wrong: TypeErrorConstructor | RangeErrorConstructor = TypeError
+): Error {
+  return new Wrong(`${owner}: ${option} must be ${rule}, got ${String(value)}`)
 }
 
 /** A text or a list as it stands in an error text; anything else as it prints itself. */

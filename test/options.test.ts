@@ -132,6 +132,7 @@ test('a rule of its own is said in the same words', () => {
   const message = 'Owner: option must be less, got 5'
   assert.throws(() => checkOption(false, 'Owner', 'option', 'less', 5), { name: 'TypeError', message })
   assert.equal(wrongOption('Owner', 'option', 'less', 5).message, message)
+  assert.deepEqual(wrongOption('Owner', 'option', 'less', 5, RangeError), new RangeError(message))
 })
 
 test('seconds are handed back', () => {
