@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AsyncHolder } from './async-context.ts'
 import { ClientAddress } from './client-address.ts'
+import { clientGone } from './client-gone.ts'
 import { type Connection, connectionOf } from './connection.ts'
 import {
   coreStoreHeader,
@@ -33,10 +34,11 @@ export interface ExchangeContext {
   readonly reporter: Reporter
 }
 
-/** Why signals fire. One for all: a client that leaves should not cost a stack trace. */
-const clientGone = new DOMException('The client is gone', 'AbortError')
-const kExchange = Symbol('ostiary.exchange')
-type Bearing = { [kExchange]?: Exchange }
+/**
+ * Where a request, a response or a stream bears its exchange. A name and no symbol: what stores by symbol is megamorphic for
+ * good once garbage was collected while no request was open.
+ */
+type Bearing = { _ostiaryExchange?: Exchange }
 
 /** What an exchange gets that was given no context. */
 export const defaultContext: ExchangeContext = {
@@ -78,11 +80,9 @@ export class Exchange {
   #writeHead: WriteHead
   #pending: PendingHeaders | undefined = undefined
   #headListeners: ExchangeListener[] | undefined = undefined
-  /** The first of them without an array that has to grow. */
-  #firstEnd: ExchangeListener | undefined = undefined
-  #secondEnd: ExchangeListener | undefined = undefined
-  #thirdEnd: ExchangeListener | undefined = undefined
-  #laterEnds: ExchangeListener[] | undefined = undefined
+  /** With room for as many as a whole gate has: an array that grows takes another 150 bytes. */
+  #endListeners: (ExchangeListener | undefined)[] | undefined = undefined
+  #endCount = 0
   #state: Record<string, unknown> | undefined = undefined
   #abort: AbortController | undefined = undefined
   #entered: unknown = undefined
@@ -98,10 +98,10 @@ export class Exchange {
     this.connection = connectionOf(req)
     this.connection.open(this)
     // Test tools use a response again: what is hooked already is not hooked once more.
-    const earlier = (res as Bearing)[kExchange]
+    const earlier = (res as Bearing)._ostiaryExchange
     this.#writeHead = earlier === undefined ? (res.writeHead as unknown as WriteHead) : earlier.#writeHead
-    ;(req as Bearing)[kExchange] = this
-    ;(res as Bearing)[kExchange] = this
+    ;(req as Bearing)._ostiaryExchange = this
+    ;(res as Bearing)._ostiaryExchange = this
     const hook = this.#writeHead === coreWriteHead ? hookedCoreWriteHead : hookedWriteHead
     res.writeHead = hook as unknown as typeof res.writeHead
     this.#listen()
@@ -154,11 +154,10 @@ export class Exchange {
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
     if (this.outcome !== 'pending') this.#call(listener)
-    else if (this.#firstEnd === undefined) this.#firstEnd = listener
-    else if (this.#secondEnd === undefined) this.#secondEnd = listener
-    else if (this.#thirdEnd === undefined) this.#thirdEnd = listener
-    else if (this.#laterEnds === undefined) this.#laterEnds = [listener]
-    else this.#laterEnds.push(listener)
+    else if (this.#endListeners === undefined) {
+      this.#endListeners = [listener, undefined, undefined, undefined, undefined]
+      this.#endCount = 1
+    } else this.#endListeners[this.#endCount++] = listener
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -242,22 +241,12 @@ export class Exchange {
     this.outcome = outcome
     this.connection.close(this)
     if (this.#abort !== undefined && outcome !== 'completed') this.#abort.abort(clientGone)
-    if (this.#firstEnd !== undefined) this.#tellEnd(this.#firstEnd)
+    const listeners = this.#endListeners
+    if (listeners !== undefined) {
+      this.#endListeners = undefined
+      for (let i = 0; i < this.#endCount; i++) this.#call(listeners[i] as ExchangeListener)
+    }
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
-  }
-
-  #tellEnd(first: ExchangeListener): void {
-    const second = this.#secondEnd
-    const third = this.#thirdEnd
-    const later = this.#laterEnds
-    this.#firstEnd = undefined
-    this.#secondEnd = undefined
-    this.#thirdEnd = undefined
-    this.#laterEnds = undefined
-    this.#call(first)
-    if (second !== undefined) this.#call(second)
-    if (third !== undefined) this.#call(third)
-    if (later !== undefined) for (const listener of later) this.#call(listener)
   }
 
   #tellHead(): void {
@@ -279,7 +268,7 @@ export class Exchange {
     const stream = streamOf(this.req)
     if (stream !== undefined) {
       // The compat response says nothing when a HEAD request is reset; its stream always does.
-      ;(stream as Bearing)[kExchange] = this
+      ;(stream as Bearing)._ostiaryExchange = this
       stream.on('close', onStreamClose)
       return
     }
@@ -297,19 +286,16 @@ export class Exchange {
   }
 }
 
-/** Whether this was thrown because `exchange.signal` fired: no fault of the handler's, and nobody is left to tell. */
-export function isClientGone(error: unknown): boolean {
-  return error === clientGone || (error as { cause?: unknown } | null | undefined)?.cause === clientGone
-}
-
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
 export function openExchange(req: IncomingMessage, res: ServerResponse, context?: ExchangeContext): Exchange {
-  return (req as Bearing)[kExchange] ?? openOn(req, res) ?? new Exchange(req, res, context ?? defaultContext)
+  return (
+    (req as Bearing)._ostiaryExchange ?? openOn(req, res) ?? new Exchange(req, res, context ?? defaultContext)
+  )
 }
 
 /** The exchange of a request, if Ostiary has seen it. */
 export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
-  return (req as Bearing)[kExchange]
+  return (req as Bearing)._ostiaryExchange
 }
 
 /**
@@ -324,15 +310,15 @@ export function exchangeOf(req: IncomingMessage): Exchange {
 
 /** Adapters make a request of their own for a response that is open already. */
 function openOn(req: IncomingMessage, res: ServerResponse): Exchange | undefined {
-  const exchange = (res as Bearing)[kExchange]
+  const exchange = (res as Bearing)._ostiaryExchange
   if (exchange === undefined || exchange.outcome !== 'pending') return undefined
-  ;(req as Bearing)[kExchange] = exchange
+  ;(req as Bearing)._ostiaryExchange = exchange
   return exchange
 }
 
 function hookedWriteHead(this: ServerResponse): ServerResponse {
   // `arguments`, not a rest parameter: it would allocate, and the arguments pass through untouched.
-  return ((this as Bearing)[kExchange] as Exchange).writeHead(arguments)
+  return ((this as Bearing)._ostiaryExchange as Exchange).writeHead(arguments)
 }
 
 function hookedCoreWriteHead(
@@ -341,23 +327,23 @@ function hookedCoreWriteHead(
   reason: unknown,
   headers: unknown
 ): ServerResponse {
-  return ((this as Bearing)[kExchange] as Exchange).writeHeadOfCore(status, reason, headers)
+  return ((this as Bearing)._ostiaryExchange as Exchange).writeHeadOfCore(status, reason, headers)
 }
 
 function hookedStoreHeader(this: ServerResponse, firstLine: string, headers: unknown): void {
-  const { headLines } = (this as Bearing)[kExchange] as Exchange
+  const { headLines } = (this as Bearing)._ostiaryExchange as Exchange
   ;(coreStoreHeader as StoreHeader).call(this, firstLine + headLines, headers)
 }
 
 function onFinish(this: ServerResponse): void {
-  ;(this as Bearing)[kExchange]?.end(true)
+  ;(this as Bearing)._ostiaryExchange?.end(true)
 }
 
 /** What the stream says of itself tells whether it finished. */
 function onStreamClose(this: Bearing): void {
-  this[kExchange]?.end(true)
+  this._ostiaryExchange?.end(true)
 }
 
 function onClose(this: ServerResponse): void {
-  ;(this as Bearing)[kExchange]?.end(false)
+  ;(this as Bearing)._ostiaryExchange?.end(false)
 }

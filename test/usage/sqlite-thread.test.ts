@@ -94,7 +94,7 @@ test('groups of any size become one row for each of their rows', async t => {
       )
       await sqlite.query([{ sql: 'DELETE FROM pairs', values: [] }])
     }),
-    { numRuns: 40 }
+    { numRuns: 15 }
   )
 })
 

@@ -288,6 +288,20 @@ for (const driver of drivers) {
     assert.equal(count, stored)
   })
 
+  test(`${driver}: a store that wrote nothing yet does not keep a process alive`, () => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const program = `
+      import { SqliteUsageStore } from ${moduleUrl('sqlite-usage-store')}
+      new SqliteUsageStore({ path: ${JSON.stringify(path)}, driver: '${driver}' })`
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', program],
+      // Far longer than it takes: it would live for ever.
+      { encoding: 'utf8', timeout: 120_000 }
+    )
+    assert.equal(status, 0, stderr)
+  })
+
   test(`${driver}: several writers share one file`, async t => {
     const path = join(temporaryFolder(), 'usage.db')
     const stores = Array.from({ length: 3 }, () => {

@@ -44,6 +44,28 @@ test('what is read is what JSON.parse reads, or a refusal', () => {
   )
 })
 
+test('claims are read whole, long ones and short ones in turn, and characters that look like a mistake', () => {
+  const read = (claims: Record<string, unknown>) =>
+    parseCompactToken(`${base64url({ alg: 'RS256' })}.${base64url(JSON.stringify(claims))}.AA`, headers())
+  for (const text of [
+    'a',
+    'é€😀'.repeat(20_000),
+    'b',
+    '\ufffd',
+    'c'.repeat(6_130),
+    '\ufeff',
+    '',
+    'x\u0000y'
+  ]) {
+    assert.deepEqual((read({ text, last: 1 }) as { claims: unknown }).claims, { text, last: 1 })
+  }
+  const broken = Buffer.concat([Buffer.from('{"text":"\ufffd'), Buffer.from([0xe2, 0x82]), Buffer.from('"}')])
+  for (const bytes of [broken, Buffer.concat([Buffer.alloc(9_000, 0x20), broken])]) {
+    const token = parseCompactToken(`${base64url({ alg: 'RS256' })}.${base64url(bytes)}.AA`, headers())
+    assert.equal((token as Refusal).reason, 'malformed_claims')
+  }
+})
+
 test('no text, no header and no claims make a verifier throw, or wait for anything', () => {
   const issuer = 'https://id.example.com'
   const verifier = new TokenVerifier({ issuer, audience: 'a', jwksUri: `${issuer}/jwks`, fetch: unanswered })
