@@ -34,7 +34,11 @@ export class BenchServer {
       execArgv: ['--expose-gc', '--import', 'tsx', ...nodeOptions],
       env: { ...env, NODE_ENV: 'production' }
     })
-    const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+    const crashed = once(child, 'exit').then(([code]) =>
+      Promise.reject(new Error(`${file} ended with ${code}`))
+    )
+    const [{ port }] = (await Promise.race([once(child, 'message'), crashed])) as [{ port: number }]
+    crashed.catch(() => {})
     return new BenchServer(child, port)
   }
 
