@@ -34,11 +34,9 @@ export class BenchServer {
       execArgv: ['--expose-gc', '--import', 'tsx', ...nodeOptions],
       env: { ...env, NODE_ENV: 'production' }
     })
-    const crashed = once(child, 'exit').then(([code]) =>
-      Promise.reject(new Error(`${file} ended with ${code}`))
-    )
-    const [{ port }] = (await Promise.race([once(child, 'message'), crashed])) as [{ port: number }]
-    crashed.catch(() => {})
+    const gone = new AbortController()
+    child.once('exit', code => gone.abort(new Error(`${file} ended with ${code}`)))
+    const [{ port }] = (await once(child, 'message', gone)) as [{ port: number }]
     return new BenchServer(child, port)
   }
 
