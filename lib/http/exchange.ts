@@ -1,17 +1,19 @@
-/** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
+/** One request and its response, seen once for all stages. The only code that replaces `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AsyncHolder } from './async-context.ts'
+import {
+  type Bearing,
+  hookedCoreWriteHead,
+  hookedStoreHeader,
+  hookedWriteHead,
+  onClose,
+  onFinish,
+  onStreamClose
+} from './bearing.ts'
 import { ClientAddress } from './client-address.ts'
 import { clientGone } from './client-gone.ts'
 import { type Connection, connectionOf } from './connection.ts'
-import {
-  coreStoreHeader,
-  coreWriteHead,
-  type HeaderLines,
-  PendingHeaders,
-  type StoreHeader,
-  type WriteHead
-} from './head.ts'
+import { coreWriteHead, type HeaderLines, PendingHeaders, type WriteHead } from './head.ts'
 import type { Identity } from './identity.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
@@ -33,12 +35,6 @@ export interface ExchangeContext {
   readonly clientAddress: ClientAddress
   readonly reporter: Reporter
 }
-
-/**
- * Where a request, a response or a stream bears its exchange. A name and no symbol: what stores by symbol is megamorphic for
- * good once garbage was collected while no request was open.
- */
-type Bearing = { _ostiaryExchange?: Exchange }
 
 /** What an exchange gets that was given no context. */
 export const defaultContext: ExchangeContext = {
@@ -314,36 +310,4 @@ function openOn(req: IncomingMessage, res: ServerResponse): Exchange | undefined
   if (exchange === undefined || exchange.outcome !== 'pending') return undefined
   ;(req as Bearing)._ostiaryExchange = exchange
   return exchange
-}
-
-function hookedWriteHead(this: ServerResponse): ServerResponse {
-  // `arguments`, not a rest parameter: it would allocate, and the arguments pass through untouched.
-  return ((this as Bearing)._ostiaryExchange as Exchange).writeHead(arguments)
-}
-
-function hookedCoreWriteHead(
-  this: ServerResponse,
-  status: unknown,
-  reason: unknown,
-  headers: unknown
-): ServerResponse {
-  return ((this as Bearing)._ostiaryExchange as Exchange).writeHeadOfCore(status, reason, headers)
-}
-
-function hookedStoreHeader(this: ServerResponse, firstLine: string, headers: unknown): void {
-  const { headLines } = (this as Bearing)._ostiaryExchange as Exchange
-  ;(coreStoreHeader as StoreHeader).call(this, firstLine + headLines, headers)
-}
-
-function onFinish(this: ServerResponse): void {
-  ;(this as Bearing)._ostiaryExchange?.end(true)
-}
-
-/** What the stream says of itself tells whether it finished. */
-function onStreamClose(this: Bearing): void {
-  this._ostiaryExchange?.end(true)
-}
-
-function onClose(this: ServerResponse): void {
-  ;(this as Bearing)._ostiaryExchange?.end(false)
 }
