@@ -52,9 +52,14 @@ export function stampsOf(stamps: StampsState, limit: number, passedMs: number, n
   return kept.reverse()
 }
 
-/** Keys that still have stamps, in order of the last one. */
+/**
+ * Keys that still have stamps, in order of the last one.
+ * @throws TypeError when they are more than there is room for
+ */
 export function keysOf(
+  owner: string,
   state: LimiterState,
+  maxKeys: number,
   limit: number,
   passedMs: number,
   now: number
@@ -63,6 +68,9 @@ export function keysOf(
   for (const [key, stamps] of state.keys) {
     const kept = stampsOf(stamps, limit, passedMs, now)
     if (kept.length > 0) keys.push([key, kept])
+  }
+  if (keys.length > maxKeys) {
+    throw new TypeError(`${owner}: state has ${keys.length} keys, more than maxKeys ${maxKeys}`)
   }
   return keys.sort(([, one], [, other]) => lastOf(one) - lastOf(other))
 }

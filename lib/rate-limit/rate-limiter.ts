@@ -72,14 +72,14 @@ export class RateLimiter implements Limiter {
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
     if (cost !== 1) checkCost('RateLimiter', cost)
-    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(identifier, now)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey('RateLimiter', identifier, now)
     if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
     return this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
   peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkKey(identifier, now)
+    checkKey('RateLimiter', identifier, now)
     checkCost('RateLimiter', cost)
     return this.window.peek(identifier, this.maxRequests, cost, now)
   }
@@ -96,7 +96,7 @@ export class RateLimiter implements Limiter {
 
   /** Forgets what `identifier` has taken. */
   reset(identifier: string): void {
-    checkKey(identifier, 0)
+    checkKey('RateLimiter', identifier, 0)
     this.window.reset(identifier)
   }
 
@@ -139,10 +139,7 @@ export class RateLimiter implements Limiter {
     checkOverflow(state)
     if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
     const passedMs = passedSince(state, this.ownClock !== undefined, now)
-    const keys = keysOf(state, this.maxRequests, passedMs, now)
-    if (keys.length > this.#maxKeys) {
-      throw new TypeError(`RateLimiter: state has ${keys.length} keys, more than maxKeys ${this.#maxKeys}`)
-    }
+    const keys = keysOf('RateLimiter', state, this.#maxKeys, this.maxRequests, passedMs, now)
     const { stamps = [], keys: overflowKeys = [] } = state.overflow ?? {}
     const shared = stampsOf(stamps, this.maxRequests, passedMs, now)
     const staying = overflowKeys.map(([key, leftMs]) => [key, now + (leftMs - passedMs)] as const)
@@ -234,11 +231,11 @@ export function checkCost(owner: string, cost: unknown): void {
 }
 
 /** An identifier that is no string would be one shared key; a time that is none would admit all. */
-function checkKey(identifier: unknown, now: unknown): void {
+export function checkKey(owner: string, identifier: unknown, now: unknown): void {
   if (typeof identifier !== 'string') {
-    throw wrongOption('RateLimiter', 'identifier', 'a string', shown(identifier))
+    throw wrongOption(owner, 'identifier', 'a string', shown(identifier))
   }
-  if (!Number.isFinite(now)) throw wrongOption('RateLimiter', 'now', 'a finite number', shown(now))
+  if (!Number.isFinite(now)) throw wrongOption(owner, 'now', 'a finite number', shown(now))
 }
 
 function checkOverflow({ overflow }: RateLimiterState): void {

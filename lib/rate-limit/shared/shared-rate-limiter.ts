@@ -4,7 +4,7 @@ import type { Worker } from 'node:worker_threads'
 import { wrongOption } from '../../options.ts'
 import { checkState, keysOf, passedSince, stampsOf, stampsState } from '../limiter-state.ts'
 import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
-import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
+import { checkCost, checkKey, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
 import { KeyDigests } from './key-digests.ts'
 import { HEADER, SharedMemory } from './shared-memory.ts'
 import type { SharedCharge } from './shared-rings.ts'
@@ -205,12 +205,7 @@ export class SharedRateLimiter implements Limiter {
       throw new Error('SharedRateLimiter: import comes before the first request and before workers attach')
     }
     const passedMs = passedSince(state, this.#hasOwnClock, now)
-    const keys = keysOf(state, this.maxRequests, passedMs, now)
-    if (keys.length > memory.maxKeys) {
-      throw new TypeError(
-        `SharedRateLimiter: state has ${keys.length} keys, more than maxKeys ${memory.maxKeys}`
-      )
-    }
+    const keys = keysOf('SharedRateLimiter', state, memory.maxKeys, this.maxRequests, passedMs, now)
     const secret = Buffer.from(state.secret, 'base64url')
     for (let i = 0; i < 4; i++) memory.words[HEADER.secret + i] = secret.readInt32LE(4 * i)
     this.#digests = new KeyDigests(secret.toString('latin1'), memory.maxKeys)
@@ -241,11 +236,8 @@ export class SharedRateLimiter implements Limiter {
   }
 
   #keyOf(identifier: string, cost: number, now: number): KeyDigest {
-    if (typeof identifier !== 'string') {
-      throw wrongOption('SharedRateLimiter', 'identifier', 'a string', identifier)
-    }
-    if (!Number.isFinite(now)) {
-      throw wrongOption('SharedRateLimiter', 'now', 'a finite number', now)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) {
+      checkKey('SharedRateLimiter', identifier, now)
     }
     if (cost !== 1) checkCost('SharedRateLimiter', cost)
     return this.#digests.of(identifier)
