@@ -5,7 +5,7 @@ import { checkFunction, checkMs, checkText, isText, shown, wrongOption } from '.
 import type { CallerKind } from '../caller/m2m-token-detector.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
-import { Refusal, refusals } from '../token/refusal.ts'
+import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
 import { looksLikeJwt, type OpaqueTokens, within } from './opaque-tokens.ts'
 
@@ -107,13 +107,8 @@ export class ApiKeys implements OpaqueTokens {
 }
 
 const noHeader = Object.freeze({})
-const unknownKey = new Refusal('invalid_token', 'unknown_api_key', 'The access token is invalid')
-const keysDown = new Refusal(
-  'unavailable',
-  'api_keys_unavailable',
-  'Tokens cannot be verified at the moment',
-  1
-)
+const unknownKey = invalid('unknown_api_key')
+const keysDown = unavailable('api_keys_unavailable')
 
 function claimsOf(record: ApiKeyRecord, issuer: string): Claims {
   const { id, subject, name, email, clientId, scopes, expiresAt } = record

@@ -6,7 +6,7 @@ import { isRecord } from '../caller/providers/token-shape.ts'
 import { boundedText, checkEndpoint, type Fetch } from '../keys/endpoint.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
-import { Refusal, refusals } from '../token/refusal.ts'
+import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
 import { looksLikeJwt, type OpaqueTokens } from './opaque-tokens.ts'
 
@@ -77,7 +77,7 @@ export class Introspection implements OpaqueTokens {
     } catch (error) {
       const { reporter = defaultReporter } = this.#options
       reporter.report('introspection', error)
-      return unavailable
+      return down
     } finally {
       this.#underway--
     }
@@ -152,10 +152,9 @@ export class Introspection implements OpaqueTokens {
 
 const owner = 'introspection'
 const noHeader = Object.freeze({})
-const inactive = new Refusal('invalid_token', 'inactive_token', 'The access token is invalid')
-const description = 'Tokens cannot be verified at the moment'
-const unavailable = new Refusal('unavailable', 'introspection_unavailable', description, 1)
-const overloaded = new Refusal('unavailable', 'introspection_overloaded', description, 1)
+const inactive = invalid('inactive_token')
+const down = unavailable('introspection_unavailable')
+const overloaded = unavailable('introspection_overloaded')
 
 function checkOptions(options: IntrospectionOptions): void {
   const { endpoint, issuer, audience, clientId, clientSecret, authorization, takes } = options

@@ -5,7 +5,7 @@ import { calculateJwkThumbprint, compactVerify, EmbeddedJWK, type JWK } from 'jo
 import { checkSeconds, shown, wrongOption } from '../../options.ts'
 import { isRecord, textOf } from '../caller/providers/token-shape.ts'
 import { checkAlgorithms } from '../token/algorithms.ts'
-import { Refusal } from '../token/refusal.ts'
+import { Refusal, unavailable } from '../token/refusal.ts'
 import { DpopNonces } from './dpop-nonces.ts'
 import { MemoryReplays, type Replays } from './replays.ts'
 
@@ -157,12 +157,7 @@ const failures = {
   replayed: invalid('dpop_proof_replayed'),
   nonce: new Refusal('use_dpop_nonce', 'wrong_dpop_nonce', 'The DPoP proof must have a nonce of this server')
 }
-const replaysUnavailable = new Refusal(
-  'unavailable',
-  'dpop_replays_unavailable',
-  'Tokens cannot be verified at the moment',
-  1
-)
+const replaysUnavailable = unavailable('dpop_replays_unavailable')
 
 function proofOf(rawHeaders: readonly string[]): string | Refusal {
   let proof: string | undefined
