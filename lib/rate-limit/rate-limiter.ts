@@ -18,6 +18,8 @@ import type { Charge } from './window/slot-windows.ts'
 
 export type { RateLimiterState } from './limiter-state.ts'
 
+const name = 'RateLimiter'
+
 export interface RateLimiterOptions {
   /** Units that any window holds, 1 to 2 147 483 647. */
   maxRequests: number
@@ -51,7 +53,7 @@ export class RateLimiter implements Limiter {
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
-    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('RateLimiter', options)
+    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow(name, options)
     this.maxRequests = maxRequests
     this.windowMs = windowMs
     this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
@@ -71,16 +73,16 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    if (cost !== 1) checkCost('RateLimiter', cost)
-    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey('RateLimiter', identifier, now)
+    if (cost !== 1) checkCost(name, cost)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(name, identifier, now)
     if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
     return this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
   peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkKey('RateLimiter', identifier, now)
-    checkCost('RateLimiter', cost)
+    checkKey(name, identifier, now)
+    checkCost(name, cost)
     return this.window.peek(identifier, this.maxRequests, cost, now)
   }
 
@@ -96,7 +98,7 @@ export class RateLimiter implements Limiter {
 
   /** Forgets what `identifier` has taken. */
   reset(identifier: string): void {
-    checkKey('RateLimiter', identifier, 0)
+    checkKey(name, identifier, 0)
     this.window.reset(identifier)
   }
 
@@ -135,11 +137,11 @@ export class RateLimiter implements Limiter {
    * @throws Error when this limiter has keys already
    */
   import(state: RateLimiterState, now: number = this.#clock()): void {
-    checkState('RateLimiter', state, this.windowMs)
+    checkState(name, state, this.windowMs)
     checkOverflow(state)
     if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
     const passedMs = passedSince(state, this.ownClock !== undefined, now)
-    const keys = keysOf('RateLimiter', state, this.#maxKeys, this.maxRequests, passedMs, now)
+    const keys = keysOf(name, state, this.#maxKeys, this.maxRequests, passedMs, now)
     const { stamps = [], keys: overflowKeys = [] } = state.overflow ?? {}
     const shared = stampsOf(stamps, this.maxRequests, passedMs, now)
     const staying = overflowKeys.map(([key, leftMs]) => [key, now + (leftMs - passedMs)] as const)
@@ -240,5 +242,5 @@ export function checkKey(owner: string, identifier: unknown, now: unknown): void
 
 function checkOverflow({ overflow }: RateLimiterState): void {
   if (overflow === undefined) return
-  checkExported('RateLimiter', isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite))
+  checkExported(name, isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite))
 }

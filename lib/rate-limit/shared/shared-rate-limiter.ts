@@ -13,6 +13,8 @@ import { type KeyDigest, SharedWindows } from './shared-windows.ts'
 
 export type { SharedRateLimiterState } from './shared-state.ts'
 
+const name = 'SharedRateLimiter'
+
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**
    * ms, monotonic, and the same in all threads, as `performance.now` is not. Default: `process.hrtime`. Workers are given
@@ -89,7 +91,7 @@ export class SharedRateLimiter implements Limiter {
   constructor(options: SharedRateLimiterOptions | AttachOptions, handle?: SharedRateLimiterHandle) {
     const { clock = machineTime, lockTimeoutMs = 1_000 } = options
     if (typeof lockTimeoutMs !== 'number' || !(lockTimeoutMs >= 0)) {
-      throw wrongOption('SharedRateLimiter', 'lockTimeoutMs', 'a number from 0', lockTimeoutMs)
+      throw wrongOption(name, 'lockTimeoutMs', 'a number from 0', lockTimeoutMs)
     }
     this.handle = handle ?? { buffer: memoryFor(options as SharedRateLimiterOptions) }
     this.#memory = new SharedMemory(this.handle.buffer, lockTimeoutMs)
@@ -107,10 +109,10 @@ export class SharedRateLimiter implements Limiter {
   /** The limiter of another thread, in this one. */
   static attach(handle: SharedRateLimiterHandle, options: AttachOptions = {}): SharedRateLimiter {
     if (!(handle?.buffer instanceof SharedArrayBuffer)) {
-      throw wrongOption('SharedRateLimiter', 'handle', 'the handle of a limiter', handle)
+      throw wrongOption(name, 'handle', 'the handle of a limiter', handle)
     }
     if (options.clock !== undefined && typeof options.clock !== 'function') {
-      throw wrongOption('SharedRateLimiter', 'clock', 'a function', options.clock)
+      throw wrongOption(name, 'clock', 'a function', options.clock)
     }
     return new SharedRateLimiter(options, handle)
   }
@@ -198,14 +200,14 @@ export class SharedRateLimiter implements Limiter {
    *   taken over until then is forgotten
    */
   import(state: SharedRateLimiterState, now: number = this.#clock()): void {
-    checkState('SharedRateLimiter', state, this.windowMs)
+    checkState(name, state, this.windowMs)
     checkSharedState(state)
     const memory = this.#memory
     if (this.stats.keys > 0 || Atomics.load(memory.words, HEADER.attached) > 0) {
       throw new Error('SharedRateLimiter: import comes before the first request and before workers attach')
     }
     const passedMs = passedSince(state, this.#hasOwnClock, now)
-    const keys = keysOf('SharedRateLimiter', state, memory.maxKeys, this.maxRequests, passedMs, now)
+    const keys = keysOf(name, state, memory.maxKeys, this.maxRequests, passedMs, now)
     const secret = Buffer.from(state.secret, 'base64url')
     for (let i = 0; i < 4; i++) memory.words[HEADER.secret + i] = secret.readInt32LE(4 * i)
     this.#digests = new KeyDigests(secret.toString('latin1'), memory.maxKeys)
@@ -237,9 +239,9 @@ export class SharedRateLimiter implements Limiter {
 
   #keyOf(identifier: string, cost: number, now: number): KeyDigest {
     if (typeof identifier !== 'string' || !Number.isFinite(now)) {
-      checkKey('SharedRateLimiter', identifier, now)
+      checkKey(name, identifier, now)
     }
-    if (cost !== 1) checkCost('SharedRateLimiter', cost)
+    if (cost !== 1) checkCost(name, cost)
     return this.#digests.of(identifier)
   }
 }
@@ -271,17 +273,12 @@ export class SharedReservation implements Reservation {
 }
 
 function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
-  const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('SharedRateLimiter', options)
+  const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow(name, options)
   // A ring is twice as large as needed at worst, and its smaller predecessors are as large together.
   const full = 48 * (maxKeys + 1) * 2 ** Math.ceil(Math.log2(maxRequests + 1))
   const { maxBytes = Math.max(leastBytes, Math.min(mostBytes, full)) } = options
   if (!Number.isInteger(maxBytes) || maxBytes < leastBytes || maxBytes > mostBytes) {
-    throw wrongOption(
-      'SharedRateLimiter',
-      'maxBytes',
-      `an integer from ${leastBytes} to ${mostBytes}`,
-      maxBytes
-    )
+    throw wrongOption(name, 'maxBytes', `an integer from ${leastBytes} to ${mostBytes}`, maxBytes)
   }
   const secret = new Int32Array(Uint8Array.from(randomBytes(16)).buffer)
   return SharedMemory.create({ maxRequests, windowMs, resolutionMs, maxKeys, arenaBytes: maxBytes }, secret)
