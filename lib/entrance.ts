@@ -9,7 +9,7 @@ export class Entrance implements Stage {
   readonly #graceMs: number
   #open = 0
   #closing = false
-  #onEmpty: (() => void) | undefined = undefined
+  #onEmpty: (() => void) | undefined
   readonly #leave = (): void => {
     this.#open--
     if (this.#open === 0) this.#onEmpty?.()

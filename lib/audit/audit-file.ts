@@ -50,18 +50,18 @@ export class AuditFile implements AuditSink {
   readonly #reporter: Reporter
   readonly #full: Chunk[] = []
   #active: Chunk = newChunk(chunkBytes)
-  #spare: Chunk | undefined = undefined
+  #spare: Chunk | undefined
   #allocated = chunkBytes
   #fd: number
-  #timer: NodeJS.Timeout | undefined = undefined
-  #inFlight: Chunk | undefined = undefined
+  #timer: NodeJS.Timeout | undefined
+  #inFlight: Chunk | undefined
   #refusing = false
   #oldFds: number[] = []
   #waiting: Waiter[] = []
   #accepted = 0
   #stored = 0
   #lost = 0
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: AuditFileOptions) {
     const { path, flushIntervalMs = 50, maxPendingBytes = 8_388_608, reporter = defaultReporter } = options

@@ -90,7 +90,7 @@ export class AuditLogger {
   #events = 0
   #dropped = 0
   #callbackFailures = 0
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: AuditLoggerOptions = {}) {
     const { callback, sink, reporter = defaultReporter } = options

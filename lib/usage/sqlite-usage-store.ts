@@ -45,9 +45,9 @@ export class SqliteUsageStore implements UsageStore {
   readonly #busyTimeoutMs: number
   readonly #clock: () => number
   readonly #writer: SqliteThread
-  #reader: SqliteThread | undefined = undefined
+  #reader: SqliteThread | undefined
   #prepared: boolean
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: SqliteUsageStoreOptions) {
     const { path, driver, busyTimeoutMs = 250, clock = Date.now } = options

@@ -59,7 +59,7 @@ export class UsageRecorder {
   #stored = 0
   #lost = 0
   #unattributed = 0
-  #timer: NodeJS.Timeout | undefined = undefined
+  #timer: NodeJS.Timeout | undefined
   #retryMs = 0
   #appending = 0
   /** Records of this turn that went to the store. */
@@ -67,7 +67,7 @@ export class UsageRecorder {
   /** The next turn is to hand over more. */
   #deferred = false
   #waiting: Waiter[] = []
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: UsageRecorderOptions) {
     const {

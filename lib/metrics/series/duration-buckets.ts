@@ -23,7 +23,7 @@ export class DurationBuckets implements HistogramPoint {
   readonly native: NativeCounts | undefined
   count = 0
   sum = 0
-  exemplars: (Exemplar | undefined)[] | undefined = undefined
+  exemplars: (Exemplar | undefined)[] | undefined
   readonly #bounds: readonly number[]
 
   /** @param nativeSchema resolution of the native histogram, if there is one */

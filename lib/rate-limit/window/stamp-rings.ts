@@ -49,7 +49,7 @@ export class StampRings {
    * Once stamps have weights, four numbers a slot: its units, and third and fourth the weights of its own two stamps.
    * Until then a slot's units are its stamps.
    */
-  #weights: Float64Array | undefined = undefined
+  #weights: Float64Array | undefined
   readonly #slab: StampSlab
 
   /** @param largest stamps that a slot can come to have */

@@ -21,7 +21,7 @@ const noPage = new Float64Array(0)
 export class StampSlab {
   readonly pages: Float64Array[] = [noPage]
   /** Units of each stamp, beside `pages`; undefined while every stamp is one unit. */
-  weights: Float64Array[] | undefined = undefined
+  weights: Float64Array[] | undefined
   /** Stamps of a ring, by size class. */
   readonly capacities: Int32Array
 
