@@ -154,13 +154,9 @@ export function checkReserve(limiter: Limiter, purpose: string): void {
   throw new TypeError(`rateLimit: ${purpose} need a limiter with reserve(), got ${shown(limiter)}`)
 }
 
-/** What all limits of a middleware have in common. */
+/** What all limits of a middleware have in common; what is undefined is the default. */
 export function shared({ maxKeys, resolutionMs, clock }: LimitOptions): LimitOptions {
-  return {
-    ...(maxKeys === undefined ? {} : { maxKeys }),
-    ...(resolutionMs === undefined ? {} : { resolutionMs }),
-    ...(clock === undefined ? {} : { clock })
-  }
+  return { maxKeys, resolutionMs, clock } as LimitOptions
 }
 
 function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {

@@ -192,12 +192,12 @@ export function checkWindow(owner: string, options: Partial<RateLimiterOptions>)
   checkOption(isTick, owner, 'resolutionMs', "a number from 0 to the window's length", shown(resolutionMs))
   checkCallback(owner, 'clock', clock)
   return {
+    ...options,
     maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
-    windowSeconds,
+    windowSeconds: windowSeconds as number,
     windowMs,
     resolutionMs,
-    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000),
-    ...(clock === undefined ? {} : { clock })
+    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000)
   }
 }
 

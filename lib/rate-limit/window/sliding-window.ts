@@ -186,9 +186,7 @@ export class SlidingWindow {
 
   /** Puts back what `live` gave: keys in order of their last stamps, each once. */
   restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
-    const slot = this.#openSlot()
-    this.#keys.add(key, slot)
-    for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
+    this.#keys.add(key, this.#restore(stamps))
   }
 
   /** What counts in the overflow window, and its keys with their last stamps, oldest first. */
@@ -203,8 +201,7 @@ export class SlidingWindow {
     stamps: readonly (readonly [stamp: number, units: number])[],
     keys: readonly (readonly [key: string, stamp: number])[]
   ): void {
-    this.#overflowSlot = this.#openSlot()
-    for (const [stamp, units] of stamps) this.#windows.restore(this.#overflowSlot, stamp, units)
+    this.#overflowSlot = this.#restore(stamps)
     for (const [key, stamp] of keys) this.#overflowKeys.set(key, stamp)
   }
 
@@ -282,6 +279,12 @@ export class SlidingWindow {
     if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
     this.#rings.open(slot)
     link(this.#rings.ints, slot)
+    return slot
+  }
+
+  #restore(stamps: readonly (readonly [stamp: number, units: number])[]): number {
+    const slot = this.#openSlot()
+    for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
     return slot
   }
 
