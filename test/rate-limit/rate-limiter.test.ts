@@ -427,6 +427,15 @@ test('a refund too late, after a reset, or after its slot went to another key gi
   assert.equal(limiter.peek('c', 1, 2_000).remaining, 0)
 })
 
+test('a refund of the very first charge after everything was cleared gives nothing', () => {
+  const limiter = new RateLimiter({ maxRequests: 2, windowSeconds: 1 })
+  const first = limiter.reserve('k', 1, 0)
+  limiter.clearAll()
+  limiter.consume('k', 2, 0)
+  first.refund()
+  assert.equal(limiter.peek('k', 1, 0).remaining, 0)
+})
+
 test('a refund in the overflow window', () => {
   const limiter = new RateLimiter({ maxRequests: 2, windowSeconds: 1, maxKeys: 1 })
   limiter.consume('only', 1, 0)
