@@ -214,7 +214,8 @@ export function thousandfold(value: number): number {
   return whole > 0 && Math.abs(product - whole) < 1e-6 ? whole : product
 }
 
-function checkCount(owner: string, option: string, value: unknown, most: number): number {
+/** @throws TypeError when it is no integer from 1 to `most` */
+export function checkCount(owner: string, option: string, value: unknown, most: number): number {
   const count = value as number
   const rule = `a positive integer${count > most ? ` up to ${most}` : ''}`
   checkOption(Number.isInteger(value) && count >= 1 && count <= most, owner, option, rule, shown(value))

@@ -1,7 +1,10 @@
 /** The options of `RedisRateLimiter`, checked and completed once. */
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../http/reporter.ts'
-import { thousandfold } from '../rate-limiter.ts'
+import { checkOption, isText, shown } from '../../options.ts'
+import { checkCount, thousandfold } from '../rate-limiter.ts'
+
+export const owner = 'RedisRateLimiter'
 
 export interface RedisRateLimiterOptions {
   /**
@@ -60,30 +63,29 @@ export interface RedisRateLimiterSettings {
 export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSettings {
   const { maxRequests, windowSeconds, resolutionMs = 0, onOutage = 'closed' } = options
   const { timeoutMs = 50, retryMs = 1_000, lease = 1, maxKeys = 100_000, prefix = 'ostiary' } = options
-  if (typeof options.client?.duplicate !== 'function') {
-    fail('client', 'be a client or a cluster of ioredis', options.client)
-  }
-  checkInteger('maxRequests', maxRequests, 2_147_483_647)
+  const { client } = options
+  const isClient = typeof client?.duplicate === 'function'
+  checkOption(isClient, owner, 'client', 'a client or a cluster of ioredis', shown(client))
+  checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647)
   // Up to 2^52 µs: sums of a window and a time of the server's clock stay exact.
   checkNumber('windowSeconds', windowSeconds, 1e-6, 2 ** 52 / 1e6)
   const windowMs = thousandfold(windowSeconds)
   checkNumber('resolutionMs', resolutionMs, 0, windowMs)
-  if (onOutage !== 'closed' && onOutage !== 'open' && onOutage !== 'local') {
-    fail('onOutage', "be 'closed', 'open' or 'local'", onOutage)
-  }
+  const isPolicy = onOutage === 'closed' || onOutage === 'open' || onOutage === 'local'
+  checkOption(isPolicy, owner, 'onOutage', "'closed', 'open' or 'local'", shown(onOutage))
   checkNumber('timeoutMs', timeoutMs, 1, 2_147_483_647)
   checkNumber('retryMs', retryMs, 1, 2_147_483_647)
-  checkInteger('lease', lease, maxRequests)
+  checkCount(owner, 'lease', lease, maxRequests)
   const { leaseMs = Math.min(windowMs / 10, 1_000) } = options
   checkNumber('leaseMs', leaseMs, 0.001, Math.min(windowMs, 2_147_483_647))
-  checkInteger('maxKeys', maxKeys, 16_000_000)
+  checkCount(owner, 'maxKeys', maxKeys, 16_000_000)
   const name = options.name ?? `${maxRequests}/${windowSeconds}s`
-  if (typeof prefix !== 'string') fail('prefix', 'be a string', prefix)
-  if (typeof name !== 'string' || name === '') fail('name', 'be a string, not empty', name)
+  checkOption(typeof prefix === 'string', owner, 'prefix', 'a string', shown(prefix))
+  checkOption(isText(name), owner, 'name', 'a string, not empty', shown(name))
   return {
     maxRequests,
     windowMs,
-    prefix: `${keyPrefixOf(options.client)}${prefix}:${name}`,
+    prefix: `${keyPrefixOf(client)}${prefix}:${name}`,
     resolutionMs,
     onOutage,
     timeoutMs,
@@ -95,14 +97,6 @@ export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSe
   }
 }
 
-export function checkCost(cost: unknown): void {
-  if (!Number.isSafeInteger(cost) || (cost as number) < 0) fail('cost', 'be a non-negative integer', cost)
-}
-
-export function checkIdentifier(identifier: unknown): void {
-  if (typeof identifier !== 'string') fail('identifier', 'be a string', identifier)
-}
-
 function keyPrefixOf(client: Redis | Cluster): string {
   return client.options.keyPrefix ?? ''
 }
@@ -111,17 +105,7 @@ function monotonic(): number {
   return performance.now()
 }
 
-function checkInteger(option: string, value: unknown, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return
-  fail(option, `be a positive integer${(value as number) > most ? ` up to ${most}` : ''}`, value)
-}
-
 function checkNumber(option: string, value: unknown, least: number, most: number): void {
-  if (typeof value === 'number' && value >= least && value <= most) return
-  fail(option, `be a number from ${least} to ${most}`, value)
-}
-
-function fail(option: string, rule: string, value: unknown): never {
-  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  throw new TypeError(`RedisRateLimiter: ${option} must ${rule}, got ${shown}`)
+  const isRight = typeof value === 'number' && value >= least && value <= most
+  checkOption(isRight, owner, option, `a number from ${least} to ${most}`, shown(value))
 }

@@ -1,16 +1,11 @@
 /** An exact rate limiter for many processes: the windows are kept in Redis, one round trip a decision or fewer. */
 import { defaultReporter } from '../../http/reporter.ts'
 import { type Limiter, LimiterUnavailableError, type Reservation } from '../rate-limit-decision.ts'
-import { RateLimiter } from '../rate-limiter.ts'
+import { checkCost, checkKey, RateLimiter } from '../rate-limiter.ts'
 import { BlockedKeys } from './blocked-keys.ts'
 import { type Lease, Leases } from './leases.ts'
 import type { RedisRateLimitDecision, ServerAnswer } from './redis-decision.ts'
-import {
-  checkCost,
-  checkIdentifier,
-  type RedisRateLimiterOptions,
-  settingsOf
-} from './redis-rate-limiter-options.ts'
+import { owner, type RedisRateLimiterOptions, settingsOf } from './redis-rate-limiter-options.ts'
 import { RedisStore, type RedisStoreStats } from './redis-store.ts'
 import { RedisWindow } from './redis-window.ts'
 import { WindowKeys } from './window-keys.ts'
@@ -113,8 +108,8 @@ export class RedisRateLimiter implements Limiter {
 
   /** What `consume(identifier, cost)` would answer, without counting: `remaining` is what is left before it. */
   async peek(identifier: string, cost = 1): Promise<RedisRateLimitDecision> {
-    checkIdentifier(identifier)
-    checkCost(cost)
+    checkKey(owner, identifier, 0)
+    checkCost(owner, cost)
     try {
       const answer = await this.window.consume(identifier, cost, true)
       const left = this.#leases?.left(identifier) ?? 0
@@ -140,7 +135,7 @@ export class RedisRateLimiter implements Limiter {
    * @throws LimiterUnavailableError when Redis does not answer in time
    */
   async reset(identifier: string): Promise<void> {
-    checkIdentifier(identifier)
+    checkKey(owner, identifier, 0)
     this.#local.reset(identifier)
     await this.window.reset(identifier, this.#leases?.drop(identifier) ?? '')
     this.#blocked.forget(identifier)
@@ -179,8 +174,8 @@ export class RedisRateLimiter implements Limiter {
     }
     const isCluster = 'nodes' in this.#client
     if (isCluster && identifiers.some(identifier => identifier !== identifiers[0])) return undefined
-    identifiers.forEach(checkIdentifier)
-    checkCost(cost)
+    for (const identifier of identifiers) checkKey(owner, identifier, 0)
+    checkCost(owner, cost)
     const keys = limiters.map(({ window }, i) => window.keyOf(identifiers[i]))
     return new Set(keys).size < keys.length ? undefined : this.#reserveAll(limiters, identifiers, cost)
   }
@@ -192,8 +187,8 @@ export class RedisRateLimiter implements Limiter {
   }
 
   async #charge(identifier: string, cost: number): Promise<Charge> {
-    checkIdentifier(identifier)
-    checkCost(cost)
+    checkKey(owner, identifier, 0)
+    checkCost(owner, cost)
     const refusal = this.#blocked.refusal(identifier, cost, this.#clock())
     if (refusal !== undefined) return { decision: refusal }
     try {
