@@ -1,0 +1,300 @@
+/** Reads the bytes of a sealed log and follows its chain; what verifying and going on after a restart have in common. */
+import type { Hash } from 'node:crypto'
+import {
+  maxReservedLine,
+  type Opening,
+  parseOpening,
+  parseSeal,
+  reservedStart,
+  type Seal
+} from './sealed-line.ts'
+import { checkpointText, NoteKey } from './sealed-note.ts'
+import { BatchTree, leafHasher } from './sealed-tree.ts'
+
+/**
+ * What is wrong with a sealed log:
+ * `changed` lines or a seal are not what was sealed · `missing` batches are not there · `order`: a batch is here for the
+ * second time or too late · `signature` of a seal is wrong · `key`: a seal or the log is by another key than is due ·
+ * `unsealed` lines that no seal covers, as somebody adds them or a crash leaves them · `torn`: the last line has no end, as a
+ * crash leaves it · `empty`: nothing is sealed · `start`: nothing shows that the log begins here · `truncated`: the log ends
+ * before a checkpoint · `checkpoint`: the log is not the one that the checkpoint is of
+ */
+export type SealedLogProblemKind =
+  | 'changed'
+  | 'missing'
+  | 'order'
+  | 'signature'
+  | 'key'
+  | 'unsealed'
+  | 'torn'
+  | 'empty'
+  | 'start'
+  | 'truncated'
+  | 'checkpoint'
+
+/** A point of the chain, with all that is needed to go on from there. */
+export interface ChainPoint {
+  readonly tree: BatchTree
+  /** Events sealed since the beginning of the log. */
+  readonly events: number
+  readonly epoch: number
+  /** Verifies the next seal. */
+  readonly key: NoteKey
+}
+
+/** Who is told what the reader finds; lines are numbered from 1 in each file. */
+export interface ChainWatcher {
+  problem(line: number, kind: SealedLogProblemKind, text: string): void
+  /** Lines without a seal that an opening accounts for. */
+  setAside?(line: number, lines: number, bytes: number): void
+  opened?(opening: Opening, line: number): void
+  sealed?(seal: Seal, root: string, before: ChainPoint): void
+}
+
+/** Bytes after the last seal or opening, and what they are. */
+export interface Rest {
+  readonly lines: number
+  readonly bytes: number
+  readonly hash: string
+  /** Bytes of a last line without an end. */
+  readonly torn: number
+}
+
+const newline = 0x0a
+
+/**
+ * Cuts the bytes into batches at the seals and openings:
+ *
+ *     opening  event  event  seal │ event  event  event  seal │ …
+ *     └────────── leaf n ──────┘    └───────── leaf n+1 ─────┘
+ *
+ * A leaf is all bytes of its lines, newlines included, and the head of its seal. Every seal must fit to the tree that is
+ * recomputed from the bytes, and be signed with the key that the chain says is due. A batch that was changed is told, and the
+ * chain goes on with the leaf that its seal states, if the seal's signature vouches for it. After any other break nothing can
+ * be proven until an opening takes the chain up again under a key that is known.
+ */
+export class ChainReader {
+  /** Events: all lines but seals and openings; those under a good seal. */
+  events = 0
+  sealed = 0
+  /** Where the chain is; undefined before the first opening. */
+  point: ChainPoint | undefined
+  readonly #watcher: ChainWatcher
+  #broken = false
+  #line = 0
+  #carry: Buffer = Buffer.alloc(0)
+  /** Whether the carried line began in bytes that are hashed already. */
+  #inLine = false
+  #leaf: Hash = leafHasher()
+  #leafBytes = 0
+  #leafLines = 0
+  #torn = 0
+
+  constructor(watcher: ChainWatcher, point?: ChainPoint) {
+    this.#watcher = watcher
+    this.point = point
+  }
+
+  /** The number of lines of this file. */
+  get line(): number {
+    return this.#line
+  }
+
+  /** What no seal covers so far. */
+  get rest(): Rest {
+    const hash = this.#leaf.copy().digest('base64')
+    return { lines: this.#leafLines, bytes: this.#leafBytes, hash, torn: this.#torn }
+  }
+
+  push(chunk: Buffer): void {
+    const bytes = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk])
+    let unhashed = 0
+    let at = 0
+    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, at)) {
+      this.#line++
+      if (!this.#inLine && isReserved(bytes, at, end)) {
+        this.#hash(bytes.subarray(unhashed, at))
+        this.#reserved(bytes.subarray(at, end + 1))
+        unhashed = end + 1
+      } else this.#leafLines++
+      this.#inLine = false
+      at = end + 1
+    }
+    const open = bytes.length - at
+    const mayBeReserved = !this.#inLine && open <= maxReservedLine
+    this.#hash(bytes.subarray(unhashed, mayBeReserved ? at : bytes.length))
+    this.#carry = mayBeReserved ? Buffer.from(bytes.subarray(at)) : Buffer.alloc(0)
+    if (!mayBeReserved) {
+      this.#inLine = open > 0
+      this.#torn += open
+    }
+    if (at > 0 && mayBeReserved) this.#torn = 0
+  }
+
+  /** The end of a file; another may follow. */
+  endFile(): void {
+    this.#torn += this.#carry.length
+    this.#hash(this.#carry)
+    this.#carry = Buffer.alloc(0)
+    this.#inLine = false
+  }
+
+  nextFile(): void {
+    this.#line = 0
+    this.#torn = 0
+  }
+
+  #hash(bytes: Buffer): void {
+    this.#leafBytes += bytes.length
+    if (bytes.length > 0) this.#leaf.update(bytes)
+  }
+
+  #restart(): void {
+    this.events += this.#leafLines
+    this.#leaf = leafHasher()
+    this.#leafBytes = 0
+    this.#leafLines = 0
+  }
+
+  /** A line that looks like a seal or an opening; if it is neither, it is a line like any other. */
+  #reserved(line: Buffer): void {
+    const text = line.latin1Slice(0, line.length - 1)
+    const seal = parseSeal(text)
+    if (seal !== undefined) {
+      this.#leaf.update(seal.head)
+      const leaf = this.#leaf.digest()
+      const lines = this.#leafLines
+      this.#restart()
+      this.#sealed(seal, leaf, lines)
+      return
+    }
+    const opening = parseOpening(text)
+    if (opening === undefined) this.#leafLines++
+    else {
+      this.#accountFor(opening)
+      this.#restart()
+      this.#opened(opening)
+    }
+    this.#hash(line)
+  }
+
+  /** What is before an opening has no seal, or it would not be at hand. */
+  #accountFor({ set_aside }: Opening): void {
+    const { lines, bytes, hash } = this.rest
+    if (bytes === 0 && set_aside === null) return
+    const at = this.#line - lines
+    if (set_aside !== null && set_aside.bytes === bytes && set_aside.hash === hash) {
+      this.#watcher.setAside?.(at, lines, bytes)
+    } else if (bytes > 0) {
+      this.#watcher.problem(at, 'unsealed', `${count(lines, 'line')} (${bytes} bytes) that no seal covers`)
+    } else {
+      this.#watcher.problem(
+        this.#line,
+        'missing',
+        `${set_aside?.bytes} bytes that were set aside here are gone`
+      )
+    }
+  }
+
+  #opened(opening: Opening): void {
+    this.#watcher.opened?.(opening, this.#line)
+    const { point } = this
+    const tree = BatchTree.of(
+      opening.size,
+      opening.tree.map(hash => Buffer.from(hash, 'base64'))
+    )
+    if (tree === undefined) {
+      this.#break('changed', 'an opening whose tree is none')
+    } else if (point === undefined) {
+      const key = new NoteKey(opening.log, opening.public_key)
+      this.point = { tree, events: opening.events, epoch: opening.epoch, key }
+    } else if (this.#broken || !fits(opening, point)) {
+      this.#takeUp(opening, tree, point)
+    }
+  }
+
+  /** An opening elsewhere in the chain. What it claims is proven by the next seal, if that is by a key that is known. */
+  #takeUp(opening: Opening, tree: BatchTree, { tree: { size }, key }: ChainPoint): void {
+    const known = opening.public_key === key.publicKey && opening.log === key.name
+    if (!this.#broken) {
+      const what =
+        opening.size > size
+          ? `batches ${size + 1} to ${opening.size} are missing`
+          : `the log is taken up after batch ${opening.size}, where batch ${size + 1} is due`
+      this.#break(opening.size > size ? 'missing' : 'order', what)
+    }
+    if (!known) return
+    this.#broken = false
+    this.point = { tree, events: opening.events, epoch: opening.epoch, key }
+  }
+
+  #sealed(seal: Seal, leafHash: Buffer, lines: number): void {
+    const { point } = this
+    if (this.#broken) return
+    if (point === undefined) return this.#break('start', 'a seal before any opening')
+    const { size } = point.tree
+    if (seal.size > size + 1) {
+      return this.#break('missing', `batches ${size + 1} to ${seal.size - 1} are missing`)
+    }
+    if (seal.size <= size) {
+      return this.#break('order', `batch ${seal.size} is here, where batch ${size + 1} is due`)
+    }
+    if (seal.epoch !== point.epoch || seal.keyId !== point.key.id) {
+      const due = `key ${point.key.id} of epoch ${point.epoch} is due`
+      return this.#break(
+        'key',
+        `batch ${seal.size} is sealed with key ${seal.keyId} of epoch ${seal.epoch}; ${due}`
+      )
+    }
+    const whole = seal.leaf === leafHash.toString('base64')
+    const tree = point.tree.append(whole ? leafHash : Buffer.from(seal.leaf, 'base64'))
+    const root = tree.root().toString('base64')
+    if (root !== seal.root) {
+      return this.#break('changed', `batch ${seal.size} or its seal is not what was sealed`)
+    }
+    if (
+      !point.key.verifies(checkpointText({ origin: point.key.name, size: seal.size, root }), seal.signature)
+    ) {
+      return this.#break('signature', `the seal of batch ${seal.size} has a wrong signature`)
+    }
+    if (!whole) {
+      const text = `the ${count(lines, 'line')} of batch ${seal.size}, or the head of its seal, were changed`
+      // The next key is part of what was changed.
+      if (seal.nextKey !== undefined) return this.#break('changed', text)
+      this.#watcher.problem(Math.max(this.#line - lines, 1), 'changed', text)
+    } else this.sealed += lines
+    this.#watcher.sealed?.(seal, root, point)
+    const next = seal.nextKey === undefined ? point.key : new NoteKey(point.key.name, seal.nextKey)
+    const epoch = seal.nextKey === undefined ? point.epoch : point.epoch + 1
+    this.point = { tree, events: point.events + lines, epoch, key: next }
+  }
+
+  #break(kind: SealedLogProblemKind, text: string): void {
+    this.#broken = true
+    this.#watcher.problem(this.#line, kind, text)
+  }
+}
+
+/** Whether an opening takes the chain up where it is. */
+function fits(opening: Opening, { tree, epoch, key }: ChainPoint): boolean {
+  return (
+    opening.size === tree.size &&
+    opening.epoch === epoch &&
+    opening.log === key.name &&
+    opening.public_key === key.publicKey &&
+    opening.tree.every((hash, i) => hash === tree.hashes[i].toString('base64'))
+  )
+}
+
+function isReserved(bytes: Buffer, at: number, end: number): boolean {
+  // An event begins with its timestamp: the third character tells.
+  return (
+    bytes[at + 2] === 0x65 &&
+    end - at <= maxReservedLine &&
+    bytes.latin1Slice(at, at + reservedStart.length) === reservedStart
+  )
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`
+}
