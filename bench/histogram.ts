@@ -194,6 +194,11 @@ function percentileRow(values: readonly number[]): Row {
         run: () => {
           for (const p of asked) void inJs.getValueAtPercentile(p)
         }
+      },
+      {
+        name: 'ostiary, all at once',
+        operations: asked.length,
+        run: () => void own.percentilesAt(asked)
       }
     ],
     close: () => inWasm.destroy()

@@ -1,4 +1,4 @@
-/** One usage record on the request's path, and what a batch of them costs in SQLite. */
+/** One usage record on the request's path, what it costs in SQLite, and how long handing over a batch holds up the event loop. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
@@ -9,13 +9,19 @@ import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
 import { SqliteUsageStore } from '../lib/usage/sqlite-usage-store.ts'
 import { UsageRecorder } from '../lib/usage/usage-recorder.ts'
 import type { UsageRecord, UsageStore } from '../lib/usage/usage-store.ts'
-import type { Row, Suite } from './suite.ts'
+import type { Figures, Row, Suite } from './suite.ts'
 
-const recordsPerRun = 512
+/** A batch, by default. */
+const recordsPerRun = 1_024
 
 export const suite: Suite = {
   name: 'usage',
-  rows: () => [recordRow(), sqliteRow()]
+  rows: () => [recordRow(), sqliteRow()],
+  async *figures({ quick }) {
+    const rounds = quick ? 3 : 9
+    yield await handOver(rounds)
+    yield await cpuOfRow(rounds)
+  }
 }
 
 function recordRow(): Row {
@@ -89,6 +95,107 @@ function sqliteRow(): Row {
   }
 }
 
+/** Tokens that the requests of a batch come from, and so how much its rows have in common. */
+const mixtures: [name: string, tokens: number][] = [
+  ['one token', 1],
+  ['10 000 tokens', 10_000]
+]
+const batchesPerRound = 40
+
+/**
+ * What the event loop does in one go when a batch is due: to copy it out of the queue and post it to the thread. Measured as CPU
+ * time of this thread where Node tells it, so that another process on the same core does not count; elsewhere a pause of the
+ * machine would, and each round's longest is compared: the smallest of them is the one that nothing came between.
+ */
+async function handOver(rounds: number): Promise<Figures> {
+  const figures: Figures['figures'] = []
+  for (const [name, tokens] of mixtures) {
+    const medians: number[] = []
+    const longest: number[] = []
+    await withStore(async store => {
+      const recorder = new UsageRecorder({ store, flushIntervalMs: 60_000, batchSize: recordsPerRun })
+      for (let round = -1; round < rounds; round++) {
+        const times: number[] = []
+        for (let batch = 0; batch < batchesPerRound; batch++) {
+          // One fewer than a batch: what fills it up is handed over by the flush, which is measured.
+          for (let i = 1; i < recordsPerRun; i++) recorder.record(ended(batch * recordsPerRun + i, tokens))
+          const since = threadMicros()
+          const flushed = recorder.flush()
+          times.push((threadMicros() - since) / 1e3)
+          await flushed
+          // A turn has one batch: the next is for the next.
+          await nextTurns()
+        }
+        times.sort((a, b) => a - b)
+        if (round < 0) continue
+        medians.push(times[times.length >> 1])
+        longest.push(times[times.length - 1])
+      }
+    })
+    figures.push(
+      { name: `${name}, median`, value: Math.min(...medians) },
+      { name: `${name}, longest of ${batchesPerRound}`, value: Math.min(...longest), most: 2 }
+    )
+  }
+  return { name: `usage: ${recordsPerRun} records handed over in one turn`, unit: 'ms', figures }
+}
+
+/** User and system time of all threads, SQLite's with its checkpoints among them. */
+async function cpuOfRow(rounds: number): Promise<Figures> {
+  const figures: Figures['figures'] = []
+  for (const [name, tokens] of mixtures) {
+    const batches = Array.from({ length: batchesPerRound }, (_, n) =>
+      Array.from({ length: recordsPerRun }, (_, i) => recordOf(n * recordsPerRun + i, tokens))
+    )
+    const values: number[] = []
+    await withStore(async store => {
+      for (let round = -1; round < rounds; round++) {
+        const before = process.cpuUsage()
+        for (const batch of batches) await store.append(batch)
+        const { user, system } = process.cpuUsage(before)
+        if (round >= 0) values.push((user + system) / (batchesPerRound * recordsPerRun))
+      }
+    })
+    figures.push({ name: `${name}, ${sqliteDriver().name}`, value: Math.min(...values) })
+  }
+  return { name: 'usage: CPU of one row stored, all threads', unit: 'µs', figures }
+}
+
+async function withStore(use: (store: SqliteUsageStore) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
+  const store = new SqliteUsageStore({ path: join(folder, 'usage.db') })
+  try {
+    await use(store)
+  } finally {
+    await store.close()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** µs of CPU of this thread (Node 23.9 and later), else of the clock. */
+function threadMicros(): number {
+  const { threadCpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage }
+  if (threadCpuUsage === undefined) return performance.now() * 1e3
+  const { user, system } = threadCpuUsage.call(process)
+  return user + system
+}
+
+async function nextTurns(): Promise<void> {
+  for (let n = 0; n < 3; n++) await new Promise(resolve => setImmediate(resolve))
+}
+
+/** What a token's program asks for: always the same. Spread so that neighbours in time are of different tokens. */
+function recordOf(i: number, tokens: number): UsageRecord {
+  const token = (i * 7_919) % tokens
+  return {
+    ...record(0),
+    timestamp: new Date(1.7e12 + i),
+    tokenJti: `jti-${token}`,
+    userEmail: `user-${token}@example.com`,
+    responseTimeMs: i / 1e4
+  }
+}
+
 function record(i: number): UsageRecord {
   return {
     tokenJti: `jti-${i % 100}`,
@@ -106,20 +213,21 @@ function record(i: number): UsageRecord {
 }
 
 /** A request with an API token that was answered. */
-function ended(i: number): Exchange {
+function ended(i: number, tokens = 100): Exchange {
+  const token = (i * 7_919) % tokens
   const req = new IncomingMessage(new Socket())
   req.method = 'GET'
-  req.url = `/api/orders/${i}?page=2`
+  req.url = `/api/orders/${token}?page=2`
   req.headers['user-agent'] = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36'
   const res = new ServerResponse(req)
   const exchange = openExchange(req, res)
   exchange.authMethod = 'api_token'
-  exchange.tokenId = `jti-${i % 100}`
+  exchange.tokenId = `jti-${token}`
   exchange.user = {
-    id: `user-${i % 100}`,
-    key: `user:user-${i % 100}`,
+    id: `user-${token}`,
+    key: `user:user-${token}`,
     name: null,
-    email: `user-${i % 100}@example.com`,
+    email: `user-${token}@example.com`,
     kind: 'human',
     isM2M: false,
     clientId: null,

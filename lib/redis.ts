@@ -4,6 +4,11 @@ export {
   type RedisRevocationListOptions,
   type RedisRevocationListStats
 } from './auth/revocation/redis/redis-revocation-list.ts'
+export {
+  RedisReplays,
+  type RedisReplaysOptions,
+  type RedisReplaysStats
+} from './auth/sender/redis/redis-replays.ts'
 export { LimiterUnavailableError } from './rate-limit/rate-limit-decision.ts'
 export type { RedisRateLimitDecision } from './rate-limit/redis/redis-decision.ts'
 export {

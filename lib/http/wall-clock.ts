@@ -4,6 +4,9 @@
 const anchorMs = 1_000
 /** The system's clock has whole milliseconds: a smaller difference is no step. */
 const stepMs = 2
+/** ms between the reading of one clock and of the other from which they count as held up, and how often they are read at most. */
+const heldUpMs = 0.5
+const looks = 3
 
 export class WallClock {
   readonly #monotonic: () => number
@@ -14,8 +17,8 @@ export class WallClock {
   constructor(monotonic: () => number = () => performance.now(), wall: () => number = Date.now) {
     this.#monotonic = monotonic
     this.#wall = wall
-    this.#anchoredAt = monotonic()
-    this.#origin = wall() - this.#anchoredAt
+    this.#anchoredAt = 0
+    this.#origin = this.#look()
   }
 
   /** @param monotonicMs a recent `performance.now()`, such as `exchange.endedAt` @returns epoch ms */
@@ -29,8 +32,16 @@ export class WallClock {
   }
 
   #anchor(): void {
-    this.#anchoredAt = this.#monotonic()
-    const origin = this.#wall() - this.#anchoredAt
+    const origin = this.#look()
     if (Math.abs(origin - this.#origin) > stepMs) this.#origin = origin
+  }
+
+  /** Where the monotonic clock began, on the wall. Both are read at one instant: a process that was held up in between looks again. */
+  #look(): number {
+    for (let attempt = 1; ; attempt++) {
+      this.#anchoredAt = this.#monotonic()
+      const origin = this.#wall() - this.#anchoredAt
+      if (this.#monotonic() - this.#anchoredAt < heldUpMs || attempt === looks) return origin
+    }
   }
 }

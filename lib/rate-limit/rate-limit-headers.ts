@@ -124,6 +124,14 @@ export class RateLimitFields implements HeaderLines {
   }
 }
 
+/** Adds members to the list fields; other limiters of the same request may have added theirs. */
+export function addDraftFields(exchange: Exchange, policy: string, state: string): void {
+  const policies = exchange.getHeader('RateLimit-Policy')
+  const states = exchange.getHeader('RateLimit')
+  exchange.setHeader('RateLimit-Policy', policies === undefined ? policy : `${policies}, ${policy}`)
+  exchange.setHeader('RateLimit', states === undefined ? state : `${states}, ${state}`)
+}
+
 const names = [
   'RateLimit-Policy',
   'RateLimit',

@@ -9,7 +9,7 @@ export interface UsageRecorderOptions {
   store: UsageStore
   /** ms that a record waits at most before it goes to the store. Default 250. */
   flushIntervalMs?: number
-  /** Records a batch: what is prepared in one turn of the event loop. Default 512. */
+  /** Records a batch: what is prepared in one turn of the event loop. Default 1 024. */
   batchSize?: number
   /** Records that wait while the store is slow or down; further ones are lost, and counted. Default 32 768. */
   maxQueued?: number
@@ -32,6 +32,8 @@ interface Waiter {
   reject(error: unknown): void
 }
 
+/** Records of small batches that one turn of the event loop hands over together; a larger batch has a turn to itself. */
+const recordsPerTurn = 1_024
 /** ms between attempts while the store refuses: doubled from the first to the last. */
 const firstRetryMs = 250
 const lastRetryMs = 5_000
@@ -59,6 +61,10 @@ export class UsageRecorder {
   #timer: NodeJS.Timeout | undefined = undefined
   #retryMs = 0
   #appending = 0
+  /** Records of this turn that went to the store. */
+  #handedOver = 0
+  /** The next turn is to hand over more. */
+  #deferred = false
   #waiting: Waiter[] = []
   #closing: Promise<void> | undefined = undefined
 
@@ -66,7 +72,7 @@ export class UsageRecorder {
     const {
       store,
       flushIntervalMs = 250,
-      batchSize = 512,
+      batchSize = 1_024,
       maxQueued = 32_768,
       reporter = defaultReporter
     } = options
@@ -140,8 +146,8 @@ export class UsageRecorder {
 
   /** @internal Stores what is left while the process exits. */
   finish(): void {
+    if (this.#queue.size === 0) return
     const left = this.#queue.size - this.#appending
-    if (left === 0) return
     try {
       this.#store.appendSync?.(this.#queue.read(this.#queue.size).slice(this.#appending))
     } catch (error) {
@@ -171,14 +177,33 @@ export class UsageRecorder {
     }, ms).unref()
   }
 
+  /** Hands over one batch, unless one is under way or this turn has handed over enough: then the next turn goes on. */
   #drain(): void {
-    if (this.#appending > 0 || this.#queue.size === 0) return
-    const records = this.#queue.read(this.#batchSize)
-    this.#appending = records.length
-    appendTo(this.#store, records).then(
-      () => this.#appended(records.length),
+    const count = Math.min(this.#batchSize, this.#queue.size)
+    if (this.#appending > 0 || count === 0) return
+    if (this.#handedOver > 0 && this.#handedOver + count > recordsPerTurn) {
+      this.#deferred = true
+      return
+    }
+    if (this.#handedOver === 0) setImmediate(this.#turnEnds)
+    this.#handedOver += count
+    this.#appending = count
+    appendTo(this.#store, this.#queue.read(count)).then(
+      () => this.#appended(count),
       error => this.#refused(error)
     )
+  }
+
+  /** Not the next turn yet: an immediate may follow at once, with no look at the sockets between. */
+  readonly #turnEnds = (): void => {
+    setImmediate(this.#nextTurn)
+  }
+
+  readonly #nextTurn = (): void => {
+    this.#handedOver = 0
+    if (!this.#deferred) return
+    this.#deferred = false
+    this.#drain()
   }
 
   #appended(count: number): void {

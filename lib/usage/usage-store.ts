@@ -58,7 +58,10 @@ export interface UsageStore {
   stats(query: UsageQuery): Promise<UsageStats>
   /** Safe to call twice. */
   close(): Promise<void>
-  /** Stores records while the process exits, when nothing asynchronous runs any more. Throws when it cannot. */
+  /**
+   * Stores records while the process exits, when nothing asynchronous runs any more, after those whose `append` is under
+   * way; there may be none but these. Throws when it cannot.
+   */
   appendSync?(records: UsageRecord[]): void
 }
 

@@ -243,6 +243,8 @@ describe('a body that is still arriving when its request is refused', () => {
   })
 
   test('from a client that leaves ends the exchange at once', async t => {
+    // The time that the body has to arrive does not pass.
+    t.mock.timers.enable({ apis: ['setTimeout'] })
     const ends: Exchange[] = []
     const server = serverOf(refusing(ends))
     const gone = new Promise(resolve => server.on('connection', socket => socket.on('close', resolve)))

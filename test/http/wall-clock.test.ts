@@ -32,6 +32,24 @@ test('turns monotonic instants into wall-clock time and follows a clock that is 
   assert.equal(clock.at(7_010), 4_602_010)
 })
 
+test('a process that is held up between the readings of the two clocks looks again', () => {
+  let monotonic = 5_000
+  const delays = [40, 0]
+  const clock = new WallClock(
+    () => monotonic,
+    () => {
+      monotonic += delays.shift() ?? 0
+      return 1_000_000 + monotonic
+    }
+  )
+  assert.equal(clock.now(), 1_000_000 + monotonic)
+  assert.equal(delays.length, 0)
+  delays.push(9, 9, 9, 9)
+  monotonic += 2_000
+  clock.now()
+  assert.equal(delays.length, 1, 'a few times, not for ever')
+})
+
 test('reads the real clocks by default', () => {
   const before = Date.now()
   const now = new WallClock().now()

@@ -1,37 +1,28 @@
-/** A real redis-server on a free port, with its data in a temporary folder. Both are gone when the test ends. */
+/** A real redis-server with its data in a temporary folder. Both are gone when the test ends. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { Redis } from 'ioredis'
+import { portBelowTheEphemeral } from './port.ts'
+import { temporaryFolder } from './temporary-folder.ts'
 
 export class RedisServer {
   readonly port: number
-  readonly #folder: string
+  readonly #folder = temporaryFolder()
   readonly #args: readonly string[]
   #process: ChildProcess | undefined
 
-  constructor(port: number, folder: string, args: readonly string[]) {
+  constructor(port: number, args: readonly string[]) {
     this.port = port
-    this.#folder = folder
     this.#args = args
   }
 
-  /** Starts the server, or starts it again on the same port, and waits until it answers. */
+  /** Starts the server, or starts it again on the same port, and waits until it is ready. */
   async start(): Promise<void> {
     const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '']
-    const child = spawn('redis-server', [...args, ...this.#args], { stdio: 'ignore' })
+    const child = spawn('redis-server', [...args, ...this.#args], { stdio: ['ignore', 'pipe', 'ignore'] })
     this.#process = child
-    const failed = once(child, 'error').then(([error]) => Promise.reject(error))
-    const probe = new Redis(this.port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null })
-    probe.on('error', () => undefined)
-    try {
-      await Promise.race([probe.ping(), failed])
-    } finally {
-      probe.disconnect()
-    }
+    await ready(child, child.stdout)
   }
 
   /** Freezes the server: connections stay, answers do not come. */
@@ -43,18 +34,13 @@ export class RedisServer {
     this.#process?.kill('SIGCONT')
   }
 
-  async kill(): Promise<void> {
+  async stop(): Promise<void> {
     const child = this.#process
     this.#process = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
-  }
-
-  async stop(): Promise<void> {
-    await this.kill()
-    await rm(this.#folder, { recursive: true, force: true })
   }
 }
 
@@ -64,10 +50,17 @@ export interface Cleanup {
 }
 
 export async function startRedis(t: Cleanup, ...args: string[]): Promise<RedisServer> {
-  const server = new RedisServer(await freePort(), await mkdtemp(join(tmpdir(), 'redis-')), args)
-  t.after(() => server.stop())
-  await server.start()
-  return server
+  for (let attempt = 1; ; attempt++) {
+    const server = new RedisServer(portBelowTheEphemeral(), args)
+    t.after(() => server.stop())
+    try {
+      await server.start()
+      return server
+    } catch (error) {
+      // The port may be somebody's.
+      if (attempt === 10) throw error
+    }
+  }
 }
 
 /** A client that is gone when the test ends. */
@@ -78,11 +71,15 @@ export function connectRedis(t: Cleanup, server: RedisServer): Redis {
   return client
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+/** It says so itself: whoever answers on the port might be another server. */
+function ready(child: ChildProcess, output: Readable): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = ''
+    output.setEncoding('utf8').on('data', chunk => {
+      said += chunk
+      if (/ready to accept connections/i.test(said)) resolve()
+    })
+    child.on('error', reject)
+    child.on('close', code => reject(new Error(`redis-server ended with ${code}: ${said}`)))
+  })
 }

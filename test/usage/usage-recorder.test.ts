@@ -242,6 +242,79 @@ test('a full queue loses the newest, counts them, and tells once', async () => {
   )
 })
 
+for (const [batchSize, perTurn] of [
+  [1_024, 1_024],
+  [300, 1_000],
+  [1, 1_024],
+  [5_000, 5_000]
+]) {
+  test(`in batches of ${batchSize}, a turn of the event loop hands over ${perTurn} records at most`, async () => {
+    const store = new ListStore()
+    const recorder = new UsageRecorder({ store, batchSize, flushIntervalMs: 60_000 })
+    const exchange = ended()
+    for (let i = 0; i < 10_000; i++) recorder.record(exchange)
+    const handedOver = () => store.batches.reduce((sum, batch) => sum + batch.length, 0)
+    const turns: number[] = []
+    const flushed = recorder.flush()
+    for (let before = 0; before < 10_000; before = handedOver()) {
+      await turn()
+      turns.push(handedOver() - before)
+    }
+    await flushed
+    assert.equal(Math.max(...turns), perTurn)
+    assert.ok(store.batches.every(batch => batch.length <= batchSize))
+    await recorder.close()
+  })
+}
+
+test('a store that does not answer holds one batch; the rest waits in bounded memory', async () => {
+  const reporter = quiet()
+  const store = new HeldStore()
+  const recorder = new UsageRecorder({
+    store,
+    batchSize: 100,
+    maxQueued: 1_000,
+    flushIntervalMs: 1,
+    reporter
+  })
+  const exchange = ended()
+  for (let n = 0; n < 50; n++) {
+    for (let i = 0; i < 40; i++) recorder.record(exchange)
+    recorder.flush().catch(() => undefined)
+    await turn()
+  }
+  assert.deepEqual(
+    store.batches.map(batch => batch.length),
+    [40]
+  )
+  assert.deepEqual(recorder.stats, { queued: 1_000, stored: 0, lost: 1_000, unattributed: 0 })
+  store.append = async () => {}
+  store.answers[0].resolve()
+  await recorder.close()
+  assert.equal(recorder.stats.stored, 1_000)
+})
+
+test('a record that waits for another turn does not wait for another record', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const store = new ListStore()
+  const recorder = new UsageRecorder({ store, batchSize: 1_024, flushIntervalMs: 100 })
+  const exchange = ended()
+  for (let i = 0; i < 1_024; i++) recorder.record(exchange)
+  t.mock.timers.tick(0)
+  // The batch is stored within this turn, and the interval passes for the record after it.
+  for (let i = 0; i < 10; i++) await Promise.resolve()
+  assert.equal(recorder.stats.stored, 1_024)
+  recorder.record(exchange)
+  t.mock.timers.tick(100)
+  assert.equal(store.batches.length, 1)
+  for (let n = 0; n < 3; n++) await turn()
+  assert.deepEqual(
+    store.batches.map(batch => batch.length),
+    [1_024, 1]
+  )
+  await recorder.close()
+})
+
 test('flush rejects with what the store said; close counts what stays unstored, and happens once', async () => {
   const reporter = quiet()
   const store = new HeldStore()
@@ -344,14 +417,21 @@ test('a locked database: requests go on, statistics answer, and the records foll
   await recorder.close()
 })
 
-for (const [how, ending] of [
+const endings: [how: string, ending: string, records?: number][] = [
   ['just exits', 'process.exit(0)'],
   ['has nothing else to do', ''],
-  ['exits with a batch under way', 'recorder.flush(); setTimeout(() => process.exit(0))']
-]) {
+  ['exits with a batch under way', 'recorder.flush(); setTimeout(() => process.exit(0))'],
+  [
+    'exits with a batch under way and more behind it',
+    'recorder.flush(); for (let i = 0; i < 50; i++) recorder.record(exchange); process.exit(0)',
+    750
+  ]
+]
+
+for (const [how, ending, records = 700] of endings) {
   test(`a process that ${how} loses no record`, t => {
     const { path, count } = exiting(t, ending)
-    assert.equal(count(path), 700)
+    assert.equal(count(path), records)
   })
 }
 

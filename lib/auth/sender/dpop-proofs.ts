@@ -21,7 +21,7 @@ export interface DpopOptions {
    * processes of one service share, at least 32 bytes. Default false.
    */
   nonce?: boolean | Uint8Array
-  /** Which proofs were used already. Default: in memory, for this process alone. */
+  /** Which proofs were used already. Default: in memory, for this process alone; `RedisReplays` is for several. */
   replays?: Replays
   /** Wall clock, ms. */
   clock?: () => number

@@ -1,9 +1,8 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
 import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
-import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { JwksCache } from '../keys/jwks-cache.ts'
+import type { JwksCache } from '../keys/jwks-cache.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
 import { issuersWord, noKeys, opaqueTokensOf } from '../opaque/opaque-sources.ts'
 import type { OpaqueTokens } from '../opaque/opaque-tokens.ts'
@@ -16,7 +15,7 @@ import { RefusedTokens } from './refused-tokens.ts'
 import { type SigningKeys, signingKeys } from './signing-keys.ts'
 import { TokenHeaders } from './token-header.ts'
 import { checkRevocations, issuersOf, type TokenVerifierOptions } from './token-verifier-options.ts'
-import { TrustedIssuer } from './trusted-issuer.ts'
+import { type Trusted, TrustedIssuers } from './trusted-issuers.ts'
 import type { VerifiedToken } from './verified-token.ts'
 import { type CachedToken, type Usable, VerifiedTokenCache } from './verified-token-cache.ts'
 
@@ -40,11 +39,6 @@ export interface TokenVerifierStats {
 /** What became of a token. */
 export type Verdict = VerifiedToken | Refusal
 
-interface Trusted {
-  readonly trust: TrustedIssuer
-  readonly identity: IdentityOptions
-}
-
 /**
  * Starts to fetch keys when it is constructed; until they are there tokens are refused as `keys_unavailable`.
  * @throws TypeError when an option is not what it must be
@@ -54,8 +48,7 @@ export class TokenVerifier {
   readonly clock: Clock
   /** `cnf` members that are checked after verification. */
   readonly confirmations: readonly string[]
-  readonly #trusted = new Map<string, Trusted>()
-  readonly #issuers: readonly TrustedIssuer[]
+  readonly #issuers: TrustedIssuers
   readonly #headers: TokenHeaders
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
@@ -81,17 +74,9 @@ export class TokenVerifier {
     const listed = issuersOf(options)
     const hasIssuers = listed.length > 0
     this.#opaque = opaqueTokensOf(options, { clock, reporter, fetch, confirmations, hasIssuers })
-    for (const issuer of listed) {
-      checkIdentityOptions(issuer, 'authenticate')
-      const trust = new TrustedIssuer(issuer, { fetch, clock, reporter, confirmations })
-      const m2m = issuer.m2m ?? trust.provider
-      this.#trust(trust, { issuerInKey: listed.length > 1, ...issuer, ...(m2m !== undefined && { m2m }) })
-    }
-    this.#issuers = [...new Set([...this.#trusted.values()].map(({ trust }) => trust))]
-    this.#headers = new TokenHeaders(new Set(this.#issuers.flatMap(({ algorithms }) => [...algorithms])))
-    for (const { keys } of this.#issuers) {
-      if (keys instanceof JwksCache) keys.onWithdrawal(() => this.cache.deleteWithdrawn())
-    }
+    this.#issuers = new TrustedIssuers(listed, { fetch, clock, reporter, confirmations })
+    this.#issuers.onWithdrawal(() => this.cache.deleteWithdrawn())
+    this.#headers = new TokenHeaders(this.#issuers.algorithms)
   }
 
   /** @throws TokenError when the token is refused */
@@ -142,28 +127,20 @@ export class TokenVerifier {
 
   /** Every issuer has keys. @throws Error when one cannot get them, such as a `DiscoveryError` that shows both issuers */
   async ready(): Promise<void> {
-    await Promise.all(this.#issuers.map(({ keys }) => keys.ready()))
+    await this.#issuers.ready()
   }
 
   /** Stops refreshing keys. */
   close(): void {
-    for (const issuer of this.#issuers) issuer.close()
+    this.#issuers.close()
   }
 
   get stats(): TokenVerifierStats {
-    const jwks: TokenVerifierStats['jwks'] = {}
-    for (const { issuer, keys } of this.#issuers) {
-      if (keys instanceof JwksCache) jwks[issuer] = keys.stats
-    }
-    return { cache: this.cache.stats, signatures: this.#signatures, joined: this.#joined, jwks }
-  }
-
-  #trust(trust: TrustedIssuer, identity: IdentityOptions): void {
-    for (const name of trust.names) {
-      if (this.#trusted.has(name)) {
-        throw new TypeError(`authenticate: issuer ${JSON.stringify(name)} is configured twice`)
-      }
-      this.#trusted.set(name, { trust, identity })
+    return {
+      cache: this.cache.stats,
+      signatures: this.#signatures,
+      joined: this.#joined,
+      jwks: this.#issuers.stats
     }
   }
 
@@ -177,8 +154,7 @@ export class TokenVerifier {
     const token = parseCompactToken(text, this.#headers)
     if (token instanceof Refusal) return token
     const { header, claims } = token
-    // By the exact string: a list, a missing issuer or another spelling finds nothing.
-    const trusted = this.#trusted.get(claims.iss as string)
+    const trusted = this.#issuers.find(claims.iss)
     if (trusted === undefined) return refusals.issuer
     const refusal = trusted.trust.judge(claims, header, this.clock.now())
     if (refusal !== undefined) return refusal

@@ -16,14 +16,17 @@ export interface Counts {
   addOverflow(count: number): void
   addInvalid(count: number): void
   total(): number
-  /** The first index at which the running total reaches `rank`, from 1 up; the last one in use if it never does. */
-  indexOfRank(rank: number): number
+  /** Fills in the sum of the first `chunkLength` counters, that of the next, and so on; gives their total. */
+  sumChunks(sums: Float64Array): number
   /** 0 when none is. */
   lastInUse(): number
   clear(): void
   /** The same counts at this moment, in counters of their own. */
   copy(): OwnCounts
 }
+
+/** A multiple of `blockLength`. */
+export const chunkLength = 64
 
 const wordRange = 2 ** 32
 
@@ -79,34 +82,25 @@ export class OwnCounts implements Counts {
   }
 
   total(): number {
-    const { low } = this
-    const blocks = this.#high === undefined ? low.length - (low.length % blockLength) : 0
+    return this.#sum(0, this.low.length)
+  }
+
+  sumChunks(sums: Float64Array): number {
     let total = 0
-    for (let i = 0; i < blocks; i += blockLength) total += blockSum(low, i)
-    for (let i = blocks; i < low.length; i++) total += this.get(i)
+    for (let chunk = 0; chunk < sums.length; chunk++) {
+      const sum = this.#sum(chunk * chunkLength, (chunk + 1) * chunkLength)
+      sums[chunk] = sum
+      total += sum
+    }
     return total
   }
 
-  indexOfRank(rank: number): number {
-    const { low } = this
-    let running = 0
-    let i = 0
-    if (this.#high === undefined) {
-      for (; i + blockLength <= low.length; i += blockLength) {
-        const sum = blockSum(low, i)
-        if (running + sum >= rank) break
-        running += sum
-      }
-    }
-    for (; i < low.length; i++) {
-      running += this.get(i)
-      if (running >= rank) return i
-    }
-    return this.lastInUse()
-  }
-
   lastInUse(): number {
-    let i = this.length - 1
+    const { low } = this
+    let i = low.length - 1
+    if (this.#high === undefined) {
+      while (i >= blockLength && isEmptyBlock(low, i - blockLength + 1)) i -= blockLength
+    }
     while (i > 0 && this.get(i) === 0) i--
     return Math.max(i, 0)
   }
@@ -127,14 +121,27 @@ export class OwnCounts implements Counts {
     return copy
   }
 
+  /** @param from at the beginning of a block */
+  #sum(from: number, to: number): number {
+    const { low } = this
+    const end = Math.min(to, low.length)
+    let sum = 0
+    let i = from
+    if (this.#high === undefined) for (; i + blockLength <= end; i += blockLength) sum += blockSum(low, i)
+    for (; i < end; i++) sum += this.get(i)
+    return sum
+  }
+
   #set(index: number, count: number): void {
     this.#high ??= new Uint32Array(this.low.length)
     this.low[index] = count % wordRange
     this.#high[index] = Math.floor(count / wordRange)
   }
 
+  /** By little: what is never used takes memory, and time whenever the histogram is asked. */
   #grow(index: number): void {
-    const length = Math.min(Math.max(index + 1, this.low.length * 2), this.#capacity)
+    const { length: before } = this.low
+    const length = Math.min(Math.max((index | 511) + 1, before + (before >> 3)), this.#capacity)
     this.low = widened(this.low, length)
     if (this.#high !== undefined) this.#high = widened(this.#high, length)
   }

@@ -3,6 +3,7 @@ import type { BucketLayout } from './bucket-layout.ts'
 import type { Counts } from './histogram-counts.ts'
 import type { HistogramStep } from './histogram-iterators.ts'
 import * as iterators from './histogram-iterators.ts'
+import { RankIndex } from './rank-index.ts'
 
 export abstract class HistogramView {
   readonly layout: BucketLayout
@@ -20,10 +21,22 @@ export abstract class HistogramView {
    * @throws RangeError when it is not a number
    */
   percentile(percentile: number): number {
-    if (typeof percentile !== 'number' || Number.isNaN(percentile)) {
-      throw new RangeError(`Histogram: percentile must be a number from 0 to 100, got ${String(percentile)}`)
-    }
-    return this.valueAt(percentile, this.counts.total())
+    return this.percentilesAt([percentile])[0]!
+  }
+
+  /**
+   * Several percentiles, in the order they are asked for: little more work than one.
+   * @throws RangeError when one is not a number
+   */
+  percentilesAt(percentiles: readonly number[]): number[] {
+    for (const percentile of percentiles) checkPercentile(percentile)
+    const { layout } = this
+    const ranks = new RankIndex(this.counts)
+    return percentiles.map(percentile => {
+      if (ranks.total === 0) return 0
+      const index = ranks.indexOf(rankOf(percentile, ranks.total))
+      return percentile <= 0 ? layout.lowestAt(index) : layout.highestAt(index)
+    })
   }
 
   /** How many values were recorded, those above `highest` included. */
@@ -43,7 +56,8 @@ export abstract class HistogramView {
 
   /** The lowest value that shares a counter with the smallest one recorded; 0 when there is none. */
   get min(): number {
-    return this.layout.lowestAt(this.counts.indexOfRank(1))
+    const first = this.counts.nextInUse(0)
+    return first === this.counts.length ? 0 : this.layout.lowestAt(first)
   }
 
   /** The highest value that shares a counter with the largest one recorded; 0 when there is none. */
@@ -166,19 +180,18 @@ export abstract class HistogramView {
     )
   }
 
-  /** @param total of the counts, which takes as long to find as the value */
-  protected valueAt(percentile: number, total: number): number {
-    if (total === 0) return 0
-    const index = this.counts.indexOfRank(rankOf(percentile, total))
-    return percentile <= 0 ? this.layout.lowestAt(index) : this.layout.highestAt(index)
-  }
-
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */
   #indexOf(value: number): number {
     if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
       throw new RangeError(`Histogram: value must be a number from 0 to 2^53 - 1, got ${String(value)}`)
     }
     return this.layout.indexOf(Math.floor(value))
+  }
+}
+
+function checkPercentile(percentile: number): void {
+  if (typeof percentile !== 'number' || Number.isNaN(percentile)) {
+    throw new RangeError(`Histogram: percentile must be a number from 0 to 100, got ${String(percentile)}`)
   }
 }
 

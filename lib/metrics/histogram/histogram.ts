@@ -181,15 +181,11 @@ export class Histogram extends HistogramView {
     const frozen = this.copy()
     const { count, sum, min, max, overflowCount, invalidCount } = frozen
     const mean = count === 0 ? 0 : sum / count
+    const stddev = frozen.deviationFrom(mean)
+    const [p50, p75, p90, p95, p99, p999] = frozen.percentilesAt(summarized)
     return {
-      ...{ count, sum, min, max, mean },
-      stddev: frozen.deviationFrom(mean),
-      p50: frozen.valueAt(50, count),
-      p75: frozen.valueAt(75, count),
-      p90: frozen.valueAt(90, count),
-      p95: frozen.valueAt(95, count),
-      p99: frozen.valueAt(99, count),
-      p999: frozen.valueAt(99.9, count),
+      ...{ count, sum, min, max, mean, stddev },
+      ...{ p50, p75, p90, p95, p99, p999 },
       ...{ overflowCount, invalidCount }
     }
   }
@@ -290,6 +286,8 @@ export class Histogram extends HistogramView {
     this.#limit = Math.min(layout.lowestAt(counts.length), layout.highest + 1, layout.smallLimit)
   }
 }
+
+const summarized = [50, 75, 90, 95, 99, 99.9]
 
 function isMagnitude(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY

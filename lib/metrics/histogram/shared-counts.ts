@@ -1,6 +1,6 @@
 /** The counters of a histogram that many threads record into, in a SharedArrayBuffer. */
 import { BucketLayout, type BucketOptions } from './bucket-layout.ts'
-import { type Counts, OwnCounts } from './histogram-counts.ts'
+import { type Counts, chunkLength, OwnCounts } from './histogram-counts.ts'
 
 /**
  * ```
@@ -85,13 +85,16 @@ export class SharedCounts implements Counts {
     return total
   }
 
-  indexOfRank(rank: number): number {
-    let running = 0
-    for (let i = 0; i < this.length; i++) {
-      running += this.#cell(extraCells + i)
-      if (running >= rank) return i
+  sumChunks(sums: Float64Array): number {
+    let total = 0
+    for (let chunk = 0; chunk < sums.length; chunk++) {
+      const end = Math.min((chunk + 1) * chunkLength, this.length)
+      let sum = 0
+      for (let i = chunk * chunkLength; i < end; i++) sum += this.#cell(extraCells + i)
+      sums[chunk] = sum
+      total += sum
     }
-    return this.lastInUse()
+    return total
   }
 
   lastInUse(): number {

@@ -52,20 +52,12 @@ export class DurationRecord implements WindowRecord<DurationRecord> {
   }
 
   summary(): DurationSummary {
+    const values = this.histogram.percentilesAt([50, 90, 95, 99, 99.9])
+    // A bucket's upper end may lie above the longest duration that was ever seen.
+    const [p50Ms, p90Ms, p95Ms, p99Ms, p999Ms] = values.map(value => Math.min(value / 1000, this.#maxMs))
     return {
-      count: this.#count,
-      averageMs: this.averageMs,
-      p50Ms: this.#percentileMs(50),
-      p90Ms: this.#percentileMs(90),
-      p95Ms: this.#percentileMs(95),
-      p99Ms: this.#percentileMs(99),
-      p999Ms: this.#percentileMs(99.9),
-      maxMs: this.#maxMs
+      ...{ count: this.#count, averageMs: this.averageMs, maxMs: this.#maxMs },
+      ...{ p50Ms, p90Ms, p95Ms, p99Ms, p999Ms }
     }
-  }
-
-  /** A bucket's upper end may lie above the longest duration that was ever seen. */
-  #percentileMs(percentile: number): number {
-    return this.#count === 0 ? 0 : Math.min(this.histogram.percentile(percentile) / 1000, this.#maxMs)
   }
 }

@@ -172,7 +172,7 @@ const badProofs: [string, Make, string][] = [
   ],
   [
     'a time ahead',
-    b => makeProof(b.client, b.token, `${b.origin}/orders`, { claims: { iat: seconds() + 30 } }),
+    b => makeProof(b.client, b.token, `${b.origin}/orders`, { claims: { iat: seconds() + 3_600 } }),
     'dpop_proof_out_of_time'
   ],
   [

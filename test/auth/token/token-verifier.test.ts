@@ -321,6 +321,28 @@ test('entries go by subject, or all of them, also for those who still hold one',
   assert.equal(verifier.stats.cache.bytes, 0)
 })
 
+test('keys that are long in coming are no excuse for a token that ran out meanwhile', async () => {
+  const time = new SimulatedTime()
+  const provider = new ScriptedProvider(time, { keys: [one.jwk] })
+  provider.latencyMs = 4_000
+  const verifier = new TokenVerifier({
+    issuer,
+    audience,
+    jwksUri: 'https://id.example.com/jwks',
+    clock: time,
+    clockToleranceSeconds: 0,
+    fetch: provider.fetch
+  })
+  const now = Math.floor(time.now() / 1000)
+  const short = verifier.check(await sign(time, { exp: now + 3 }))
+  const long = verifier.check(await sign(time, { exp: now + 30 }))
+  await time.run(5_000)
+  assert.equal(reasonOf(await short), 'expired')
+  assert.equal(reasonOf(await long), undefined)
+  assert.equal(verifier.stats.signatures, 1)
+  verifier.close()
+})
+
 test('one token that comes many times at once is verified once', async () => {
   const { time, verifier } = await inPlace()
   const token = await sign(time)
@@ -406,6 +428,23 @@ test('a key set in place without a usable key is told, by ready and to the repor
   await assert.rejects(verifier.ready(), /no usable key among 0/)
   assert.deepEqual(told, ['jwks_read', 'no usable key among 0 in the JWK set'])
   assert.equal(reasonOf(await verifier.check(await sign(time))), 'unknown_key')
+})
+
+test('an issuer that is configured with or without its slash is told, and stays unknown', async () => {
+  const told: string[] = []
+  const reporter = new Reporter({ onReport: ({ what, error }) => told.push(`${what}: ${error}`) })
+  const { time, verifier } = await inPlace({ reporter })
+  for (const iss of ['https://evil.example.com/', `${issuer}//`, issuer.toUpperCase(), undefined, 7]) {
+    assert.equal(reasonOf(await verifier.check(await sign(time, { iss }))), 'unknown_issuer')
+  }
+  assert.deepEqual(told, [])
+  for (let i = 0; i < 3; i++) {
+    assert.equal(reasonOf(await verifier.check(await sign(time, { iss: `${issuer}/` }))), 'unknown_issuer')
+  }
+  assert.deepEqual(told, [
+    `issuer_mismatch: Error: a token’s iss is "${issuer}/", the issuer is configured as "${issuer}": they differ in the trailing slash`
+  ])
+  assert.equal(reporter.counts.get('issuer_mismatch'), 3)
 })
 
 test('callers are told apart by the application’s rule, and a rule that answers nonsense is a fault', async () => {

@@ -23,6 +23,19 @@ function contents(histogram: Histogram): [number, number][] {
   return found
 }
 
+/** The reference's rule, one counter after the other. */
+function byWalking(histogram: Histogram, percentile: number): number {
+  const { count } = histogram
+  let reached = 0
+  for (const { valueIteratedTo, countAddedInThisIterationStep } of histogram.recordedValues()) {
+    reached += countAddedInThisIterationStep
+    const below = percentile <= 0 ? 0 : Math.min(percentile * (1 - 2 ** -53), 100)
+    if (reached < Math.max(Math.ceil((below * count) / 100), 1)) continue
+    return percentile <= 0 ? histogram.lowestEquivalentValue(valueIteratedTo) : valueIteratedTo
+  }
+  return 0
+}
+
 const anyOptions = fc
   .tuple(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 1, max: 53 }), fc.integer({ min: 0, max: 3 }))
   .chain(([low, high, significantDigits]) =>
@@ -314,6 +327,39 @@ describe('Histogram.percentile', () => {
         /percentile must be a number from 0 to 100/
       )
     }
+  })
+
+  it('gives several at once, each as if it had been asked alone, however large the counts and wherever they are', () => {
+    fc.assert(
+      fc.property(
+        anyOptions,
+        fc.array(fc.tuple(anyValue, fc.oneof(fc.nat(9), fc.integer({ min: 2 ** 31, max: 2 ** 40 })))),
+        fc.array(fc.double({ min: -1, max: 101, noNaN: true })),
+        (options, pairs, percentiles) => {
+          const histogram = new Histogram(options)
+          const shared = new Histogram({ buffer: Histogram.sharedBuffer(options) })
+          for (const [value, count] of pairs) {
+            histogram.record(value, count)
+            shared.record(value, count)
+          }
+          const told = histogram.percentilesAt(percentiles)
+          assert.deepEqual(
+            told,
+            percentiles.map(p => byWalking(histogram, p))
+          )
+          assert.deepEqual(
+            told,
+            percentiles.map(p => histogram.percentile(p))
+          )
+          assert.deepEqual(shared.percentilesAt(percentiles), told)
+          assert.equal(histogram.max, histogram.percentile(100))
+          assert.equal(histogram.min, histogram.percentile(0))
+        }
+      ),
+      { numRuns: 30 }
+    )
+    assert.deepEqual(new Histogram().percentilesAt([]), [])
+    assert.throws(() => new Histogram().percentilesAt([50, Number.NaN]), /percentile must be a number/)
   })
 
   it('has percentileRank as its inverse', () => {

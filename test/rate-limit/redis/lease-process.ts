@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { RedisRateLimiter } from '../../../lib/redis.ts'
 
-const [port, name, maxRequests, windowSeconds, lease, leaseMs, runMs] = process.argv.slice(2)
+const [port, name, maxRequests, windowSeconds, lease, leaseMs, runMs, share] = process.argv.slice(2)
 const client = new Redis(Number(port), '127.0.0.1')
 const limiter = new RedisRateLimiter({
   client,
@@ -12,7 +12,7 @@ const limiter = new RedisRateLimiter({
   windowSeconds: Number(windowSeconds),
   lease: Number(lease),
   leaseMs: Number(leaseMs),
-  timeoutMs: 10_000
+  timeoutMs: 60_000
 })
 
 const admitted: [number, number, number][] = []
@@ -28,7 +28,7 @@ process.send!({ admitted, stats: limiter.stats }, () => {
 })
 
 async function work(key: number): Promise<void> {
-  for (let i = 0; milliseconds() < end; i++) {
+  for (let i = 0; milliseconds() < end || admittedOf(key) < Number(share); i++) {
     const before = milliseconds()
     const { allowed } = await limiter.consume(`key-${key}`)
     if (allowed) admitted.push([before, milliseconds(), key])
@@ -36,6 +36,10 @@ async function work(key: number): Promise<void> {
     if (i % 64 === 0) await sleep((i * 7) % 90)
     else if (!allowed) await sleep(1)
   }
+}
+
+function admittedOf(key: number): number {
+  return admitted.filter(entry => entry[2] === key).length
 }
 
 function milliseconds(): number {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
 import {
@@ -10,6 +9,7 @@ import {
 } from '../../../lib/redis.ts'
 import { missing } from '../../support/program.ts'
 import { connectRedis, startRedis } from '../../support/redis-server.ts'
+import { eventually } from './eventually.ts'
 
 describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, () => {
   async function prepare(t: TestContext, options: Partial<RedisRateLimiterOptions> = {}) {
@@ -21,7 +21,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
       maxRequests: 50,
       windowSeconds: 60,
       retryMs: 100,
-      timeoutMs: 400,
+      timeoutMs: 30_000,
       reporter,
       ...options
     })
@@ -32,7 +32,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
 
   test('a server that hangs: 503 in time, nothing sent twice, on again by itself', async t => {
     let now = 0
-    const { server, client, limiter, reporter } = await prepare(t, { clock: () => now })
+    const { server, client, limiter, reporter } = await prepare(t, { clock: () => now, timeoutMs: 400 })
     const remaining = await eventually(() => limiter.getRemaining('k'))
     const { timeouts, rejected, outages } = limiter.stats
     const reported = reporter.counts.get('rate_limit_store') ?? 0
@@ -59,7 +59,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     assert.equal(decision.decidedBy, 'redis')
     assert.equal(limiter.stats.open, false)
     // The server may have run each command that was sent, once.
-    const after = await limiter.getRemaining('k')
+    const after = await eventually(() => limiter.getRemaining('k'))
     assert.ok(after >= remaining - (limiter.stats.sent - sent) - 3, `${after} of ${remaining}`)
     assert.equal(await client.ping(), 'PONG')
   })
@@ -67,7 +67,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
   test('a server that is killed and started again', async t => {
     const { server, limiter } = await prepare(t)
     assert.equal((await limiter.consume('k')).remaining, 49)
-    await server.kill()
+    await server.stop()
     for (let i = 0; i < 5; i++)
       await assert.rejects(limiter.consume('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
     await assert.rejects(limiter.peek('k'), { code: 'ERR_LIMITER_UNAVAILABLE' })
@@ -82,7 +82,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     const { server, limiter, client } = await prepare(t, { maxRequests: 1_000 })
     server.pause()
     const decisions = Promise.allSettled(Array.from({ length: 100 }, () => limiter.consume('k')))
-    await server.kill()
+    await server.stop()
     assert.ok((await decisions).every(({ status }) => status === 'rejected'))
     await server.start()
     await eventually(() => limiter.consume('other'))
@@ -91,7 +91,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
 
   test("onOutage 'open' admits and says so", async t => {
     const { server, limiter } = await prepare(t, { onOutage: 'open', maxRequests: 1 })
-    await server.kill()
+    await server.stop()
     for (let i = 0; i < 5; i++) {
       const decision = await limiter.consume('k')
       assert.equal(decision.allowed, true)
@@ -107,7 +107,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
 
   test("onOutage 'local' limits in this process", async t => {
     const { server, limiter } = await prepare(t, { onOutage: 'local', maxRequests: 3 })
-    await server.kill()
+    await server.stop()
     const reservation = await limiter.reserve('k')
     assert.equal(reservation.decision.decidedBy, 'outage')
     await reservation.refund()
@@ -123,7 +123,7 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
 
   test('a limiter made while Redis is down works once it is up', async t => {
     const server = await startRedis(t)
-    await server.kill()
+    await server.stop()
     const client = connectRedis(t, server)
     const reporter = new Reporter({ onReport: () => undefined })
     const limiter = new RedisRateLimiter({ client, maxRequests: 5, windowSeconds: 60, retryMs: 20, reporter })
@@ -137,16 +137,17 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     const server = await startRedis(t)
     const client = connectRedis(t, server)
     server.pause()
+    t.mock.timers.enable({ apis: ['setTimeout'] })
     const limiter = new RedisRateLimiter({ client, maxRequests: 5, windowSeconds: 60, timeoutMs: 400 })
     t.after(() => limiter.close())
     const decision = limiter.consume('k')
-    await sleep(500)
+    t.mock.timers.tick(999)
     server.resume()
     assert.equal((await decision).decidedBy, 'redis')
   })
 
   test('errors of the server are an outage', async t => {
-    const { client, limiter, reporter } = await prepare(t, { timeoutMs: 5_000 })
+    const { client, limiter, reporter } = await prepare(t)
     await client.lpush('ostiary:50/60s:window:{k}', 'of another type')
     await assert.rejects(limiter.consume('k'), (error: Error) => /WRONGTYPE/.test(error.message))
     assert.equal(limiter.stats.failures, 1)
@@ -164,8 +165,8 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     const cluster = new Cluster([{ host: '127.0.0.1', port: server.port }])
     cluster.on('error', () => undefined)
     t.after(() => cluster.disconnect())
-    const options = { client: cluster, maxRequests: 5, windowSeconds: 60, timeoutMs: 2_000 }
-    const limiter = new RedisRateLimiter({ ...options, lease: 2 })
+    const options = { client: cluster, maxRequests: 5, windowSeconds: 60, timeoutMs: 30_000 }
+    const limiter = new RedisRateLimiter({ ...options, lease: 2, leaseMs: 60_000 })
     t.after(() => limiter.close())
     // A node that has just been given its slots may turn the first connections away.
     await eventually(() => limiter.getRemaining('a'))
@@ -178,16 +179,3 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     assert.equal(await limiter.getRemaining('a'), 5)
   })
 })
-
-/** The answer, once there is one. */
-async function eventually<T>(ask: () => Promise<T>): Promise<T> {
-  const end = performance.now() + 20_000
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (performance.now() > end) throw error
-      await sleep(20)
-    }
-  }
-}

@@ -14,10 +14,12 @@ export interface Task {
   keys: string[]
   /** `count`: the time that is given; `time`: for how many ms. */
   times: number[]
+  /** `time`: goes on until so many of each key were admitted, however busy the machine is. */
+  share?: number
 }
 
 const task = workerData as Task
-const limiter = SharedRateLimiter.attach(task.handle)
+const limiter = SharedRateLimiter.attach(task.handle, { lockTimeoutMs: 600_000 })
 const start = new Int32Array(task.start)
 parentPort!.postMessage('ready')
 Atomics.wait(start, 0, 0)
@@ -41,11 +43,14 @@ function count(): void {
 function time(): void {
   const end = process.hrtime.bigint() + BigInt(task.times[0] * 1e6)
   const decisions: [bigint, bigint, boolean][][] = task.keys.map(() => [])
-  for (let i = 0; process.hrtime.bigint() < end; i++) {
+  const admitted = task.keys.map(() => 0)
+  const share = task.share ?? 0
+  for (let i = 0; process.hrtime.bigint() < end || admitted.some(count => count < share); i++) {
     const key = i % task.keys.length
     const before = process.hrtime.bigint()
     const { allowed } = limiter.consume(task.keys[key])
     decisions[key].push([before, process.hrtime.bigint(), allowed])
+    if (allowed) admitted[key]++
   }
   parentPort!.postMessage(decisions)
 }

@@ -283,7 +283,8 @@ describe('SharedRateLimiter', () => {
       handle: limiter.handle,
       kind: 'time',
       keys: ['hot', 'warm'],
-      times: [250]
+      times: [250],
+      share: 13
     })
     for (const key of [0, 1])
       checkOnRealClock(
@@ -326,7 +327,12 @@ describe('SharedRateLimiter', () => {
   })
 
   test('threads that are terminated at any moment', async t => {
-    const limiter = new SharedRateLimiter({ maxRequests: 20, windowSeconds: 0.005, maxKeys: 50 })
+    const limiter = new SharedRateLimiter({
+      maxRequests: 20,
+      windowSeconds: 0.005,
+      maxKeys: 50,
+      lockTimeoutMs: 600_000
+    })
     const keys = Array.from({ length: 80 }, (_, i) => `key ${i}`)
     for (let round = 0; round < 3; round++) {
       const start = new SharedArrayBuffer(4)
