@@ -1,5 +1,16 @@
 /** Appends audit lines to a file, in batches and off the request path. */
-import { close, closeSync, constants, fstatSync, openSync, readSync, write, writeSync } from 'node:fs'
+import {
+  close,
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  openSync,
+  readSync,
+  write,
+  writeSync
+} from 'node:fs'
+import { promisify } from 'node:util'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import type { AuditSink } from './audit-logger.ts'
 
@@ -11,6 +22,21 @@ export interface AuditFileOptions {
   /** Memory for lines that the disk does not take; further lines are dropped. Default 8 MiB. */
   maxPendingBytes?: number
   reporter?: Reporter
+  /** Turns each batch of lines into what is written for it. */
+  sealer?: BatchSealer
+}
+
+/** Seals batches, one after the other: the next when the one before is written. */
+export interface BatchSealer {
+  /**
+   * @param lines valid during the call
+   * @returns the bytes to write; asked again as long as none of them could be. What it throws keeps the lines waiting.
+   */
+  seal(lines: Buffer, count: number): Buffer
+  /** All of what `seal` gave last is written; `exiting` when nothing asynchronous will run any more. */
+  sealed(exiting: boolean): void
+  /** The size of the file when that is written. */
+  readonly sizeWhenSealed: number
 }
 
 /** What `write(text, offset, 'latin1')` comes down to, without the look-up of the encoding. */
@@ -35,6 +61,9 @@ interface Waiter {
 const chunkBytes = 65_536
 /** ms between attempts while the disk refuses. */
 const retryMs = 1_000
+/** ms that an exiting process waits for a write in flight. */
+const landMs = 1_000
+const syncAsync = promisify(fdatasync)
 const newline = 0x0a
 
 /**
@@ -47,6 +76,7 @@ export class AuditFile implements AuditSink {
   readonly #flushIntervalMs: number
   readonly #maxPendingBytes: number
   readonly #reporter: Reporter
+  readonly #sealer: BatchSealer | undefined
   readonly #full: Chunk[] = []
   #active: Chunk = newChunk(chunkBytes)
   #spare: Chunk | undefined = undefined
@@ -54,6 +84,11 @@ export class AuditFile implements AuditSink {
   #fd: number
   #timer: NodeJS.Timeout | undefined = undefined
   #inFlight: Chunk | undefined = undefined
+  /** What is written for the oldest chunk, and where to. */
+  #out: Buffer = this.#active.bytes
+  #outFd: number
+  /** Whether the sealer has something to say even if no line waits. */
+  #owed = false
   #refusing = false
   #oldFds: number[] = []
   #waiting: Waiter[] = []
@@ -63,7 +98,13 @@ export class AuditFile implements AuditSink {
   #closing: Promise<void> | undefined = undefined
 
   constructor(options: AuditFileOptions) {
-    const { path, flushIntervalMs = 50, maxPendingBytes = 8_388_608, reporter = defaultReporter } = options
+    const {
+      path,
+      flushIntervalMs = 50,
+      maxPendingBytes = 8_388_608,
+      reporter = defaultReporter,
+      sealer
+    } = options
     if (typeof path !== 'string' || path === '') {
       throw new TypeError(`AuditLogger: path must be a non-empty string, got ${JSON.stringify(path)}`)
     }
@@ -73,7 +114,9 @@ export class AuditFile implements AuditSink {
     this.#flushIntervalMs = flushIntervalMs
     this.#maxPendingBytes = maxPendingBytes
     this.#reporter = reporter
+    this.#sealer = sealer
     this.#fd = openForAppending(path)
+    this.#outFd = this.#fd
     // A crash may have left half a line.
     if (!endsInNewline(path)) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
     flushAtExit(this)
@@ -105,10 +148,22 @@ export class AuditFile implements AuditSink {
 
   flush(): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#stored + this.#lost === this.#accepted) return resolve()
+      const idle = this.#full.length === 0 && !this.#owed
+      if (idle && this.#stored + this.#lost === this.#accepted) return resolve()
       this.#waiting.push({ untilLine: this.#accepted, resolve, reject })
       this.#drain()
     })
+  }
+
+  /** Writes a batch soon, even one without lines. */
+  writeBatch(): void {
+    this.#owed = true
+    this.#drain()
+  }
+
+  /** What is written so far survives a loss of power. */
+  sync(): Promise<void> {
+    return syncAsync(this.#fd)
   }
 
   async reopen(): Promise<void> {
@@ -116,7 +171,7 @@ export class AuditFile implements AuditSink {
     const fd = openForAppending(this.#path)
     this.#oldFds.push(this.#fd)
     this.#fd = fd
-    if (this.#inFlight === undefined) this.#closeOldFiles()
+    this.#closeOldFiles()
   }
 
   close(): Promise<void> {
@@ -127,16 +182,27 @@ export class AuditFile implements AuditSink {
   /** @internal Writes what is left while the process exits and nothing asynchronous can run any more. */
   finish(): void {
     // A write in flight is completed by its own thread before the process is gone.
-    for (const chunk of [...this.#full, this.#active]) {
-      if (chunk === this.#inFlight || chunk.lines === 0) continue
-      try {
-        while (chunk.written < chunk.used) {
-          chunk.written += writeSync(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written)
-        }
-      } catch (error) {
-        this.#reporter.report('audit_lost', error, chunk.lines)
+    const inFlight = this.#inFlight
+    try {
+      if (inFlight !== undefined && this.#sealer !== undefined) {
+        waitUntilLanded(this.#outFd, this.#sealer.sizeWhenSealed)
+        this.#sealer.sealed(true)
       }
+      for (const chunk of [...this.#full, this.#active]) {
+        if (chunk !== inFlight && chunk.lines > 0) this.#writeNow(chunk)
+      }
+    } catch (error) {
+      this.#reporter.report('audit_lost', error, this.stats.pending - (inFlight?.lines ?? 0))
     }
+  }
+
+  #writeNow(chunk: Chunk): void {
+    this.#begin(chunk)
+    while (chunk.written < this.#out.length) {
+      chunk.written += writeSync(this.#outFd, this.#out, chunk.written, this.#out.length - chunk.written)
+    }
+    this.#stored += chunk.lines
+    this.#sealer?.sealed(true)
   }
 
   async #close(): Promise<void> {
@@ -176,36 +242,54 @@ export class AuditFile implements AuditSink {
   #drain(): void {
     if (this.#inFlight !== undefined) return
     if (this.#full.length === 0) {
-      if (this.#active.used === 0) return
+      if (this.#active.used === 0 && !this.#owed) return
       this.#full.push(this.#active)
       this.#active = this.#takeSpare()
     }
     const chunk = this.#full[0]
+    try {
+      this.#begin(chunk)
+    } catch (error) {
+      this.#refused(error)
+      return
+    }
     this.#inFlight = chunk
-    write(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written, null, (error, bytesWritten) => {
+    const length = this.#out.length - chunk.written
+    write(this.#outFd, this.#out, chunk.written, length, null, (error, bytesWritten) => {
       this.#inFlight = undefined
-      this.#closeOldFiles()
       if (error !== null) this.#refused(error)
       else this.#advance(chunk, bytesWritten)
+      this.#closeOldFiles()
     })
+  }
+
+  /** Settles what is written for a chunk and where to, until the first of it is written: no batch is torn over two files. */
+  #begin(chunk: Chunk): void {
+    if (chunk.written > 0) return
+    this.#outFd = this.#fd
+    this.#out = chunk.bytes.subarray(0, chunk.used)
+    if (this.#sealer === undefined) return
+    this.#out = this.#sealer.seal(this.#out, chunk.lines)
+    this.#owed = false
   }
 
   #advance(chunk: Chunk, bytesWritten: number): void {
     this.#refusing = false
     chunk.written += bytesWritten
-    if (chunk.written === chunk.used) {
+    if (chunk.written === this.#out.length) {
       this.#full.shift()
       this.#stored += chunk.lines
+      this.#sealer?.sealed(false)
       this.#recycle(chunk)
       while (this.#waiting.length > 0 && this.#waiting[0].untilLine <= this.#stored) {
         this.#waiting.shift()!.resolve()
       }
     }
     // What came in meanwhile waits for its timer, unless somebody waits for it.
-    if (this.#full.length > 0 || this.#waiting.length > 0) this.#drain()
+    if (this.#full.length > 0 || this.#waiting.length > 0 || this.#owed) this.#drain()
   }
 
-  #refused(error: Error): void {
+  #refused(error: unknown): void {
     this.#refusing = true
     this.#reporter.report('audit_write', error)
     const waiting = this.#waiting
@@ -234,6 +318,9 @@ export class AuditFile implements AuditSink {
   }
 
   #closeOldFiles(): void {
+    if (this.#oldFds.length === 0) return
+    const inUse = this.#full.length > 0 && this.#full[0].written > 0
+    if (this.#inFlight !== undefined || inUse) return
     for (const fd of this.#oldFds.splice(0)) closeSync(fd)
   }
 }
@@ -275,6 +362,15 @@ function endsInNewline(path: string): boolean {
     return false
   } finally {
     if (fd !== undefined) closeSync(fd)
+  }
+}
+
+/** Waits for a write that is under way in another thread: a sealed batch must not overtake it. */
+function waitUntilLanded(fd: number, size: number): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (let ms = 0; fstatSync(fd).size < size; ms++) {
+    if (ms === landMs) throw new Error('a write did not end while the process exited')
+    Atomics.wait(pause, 0, 0, 1)
   }
 }
 

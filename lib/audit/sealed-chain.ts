@@ -83,12 +83,11 @@ export class ChainReader {
   #broken = false
   #line = 0
   #carry: Buffer = Buffer.alloc(0)
-  /** Whether the carried line began in bytes that are hashed already. */
-  #inLine = false
+  /** Bytes of the present line that are hashed already: it is too long for a seal. */
+  #open = 0
   #leaf: Hash = leafHasher()
   #leafBytes = 0
   #leafLines = 0
-  #torn = 0
 
   constructor(watcher: ChainWatcher, point?: ChainPoint) {
     this.#watcher = watcher
@@ -103,7 +102,7 @@ export class ChainReader {
   /** What no seal covers so far. */
   get rest(): Rest {
     const hash = this.#leaf.copy().digest('base64')
-    return { lines: this.#leafLines, bytes: this.#leafBytes, hash, torn: this.#torn }
+    return { lines: this.#leafLines, bytes: this.#leafBytes, hash, torn: this.#open }
   }
 
   push(chunk: Buffer): void {
@@ -112,36 +111,31 @@ export class ChainReader {
     let at = 0
     for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, at)) {
       this.#line++
-      if (!this.#inLine && isReserved(bytes, at, end)) {
+      if (this.#open === 0 && isReserved(bytes, at, end)) {
         this.#hash(bytes.subarray(unhashed, at))
         this.#reserved(bytes.subarray(at, end + 1))
         unhashed = end + 1
       } else this.#leafLines++
-      this.#inLine = false
+      this.#open = 0
       at = end + 1
     }
-    const open = bytes.length - at
-    const mayBeReserved = !this.#inLine && open <= maxReservedLine
+    const rest = bytes.length - at
+    const mayBeReserved = this.#open === 0 && rest <= maxReservedLine
     this.#hash(bytes.subarray(unhashed, mayBeReserved ? at : bytes.length))
-    this.#carry = mayBeReserved ? Buffer.from(bytes.subarray(at)) : Buffer.alloc(0)
-    if (!mayBeReserved) {
-      this.#inLine = open > 0
-      this.#torn += open
-    }
-    if (at > 0 && mayBeReserved) this.#torn = 0
+    this.#carry = Buffer.from(bytes.subarray(mayBeReserved ? at : bytes.length))
+    if (!mayBeReserved) this.#open += rest
   }
 
   /** The end of a file; another may follow. */
   endFile(): void {
-    this.#torn += this.#carry.length
     this.#hash(this.#carry)
+    this.#open += this.#carry.length
     this.#carry = Buffer.alloc(0)
-    this.#inLine = false
   }
 
   nextFile(): void {
     this.#line = 0
-    this.#torn = 0
+    this.#open = 0
   }
 
   #hash(bytes: Buffer): void {
@@ -158,7 +152,7 @@ export class ChainReader {
 
   /** A line that looks like a seal or an opening; if it is neither, it is a line like any other. */
   #reserved(line: Buffer): void {
-    const text = line.latin1Slice(0, line.length - 1)
+    const text = line.toString('latin1', 0, line.length - 1)
     const seal = parseSeal(text)
     if (seal !== undefined) {
       this.#leaf.update(seal.head)
@@ -174,6 +168,7 @@ export class ChainReader {
       this.#accountFor(opening)
       this.#restart()
       this.#opened(opening)
+      this.#watcher.opened?.(opening, this.#line)
     }
     this.#hash(line)
   }
@@ -182,7 +177,7 @@ export class ChainReader {
   #accountFor({ set_aside }: Opening): void {
     const { lines, bytes, hash } = this.rest
     if (bytes === 0 && set_aside === null) return
-    const at = this.#line - lines
+    const at = Math.max(this.#line - lines, 1)
     if (set_aside !== null && set_aside.bytes === bytes && set_aside.hash === hash) {
       this.#watcher.setAside?.(at, lines, bytes)
     } else if (bytes > 0) {
@@ -197,7 +192,6 @@ export class ChainReader {
   }
 
   #opened(opening: Opening): void {
-    this.#watcher.opened?.(opening, this.#line)
     const { point } = this
     const tree = BatchTree.of(
       opening.size,
@@ -206,8 +200,9 @@ export class ChainReader {
     if (tree === undefined) {
       this.#break('changed', 'an opening whose tree is none')
     } else if (point === undefined) {
-      const key = new NoteKey(opening.log, opening.public_key)
+      const key = new NoteKey(opening.origin, opening.public_key)
       this.point = { tree, events: opening.events, epoch: opening.epoch, key }
+      this.#broken = false
     } else if (this.#broken || !fits(opening, point)) {
       this.#takeUp(opening, tree, point)
     }
@@ -215,7 +210,7 @@ export class ChainReader {
 
   /** An opening elsewhere in the chain. What it claims is proven by the next seal, if that is by a key that is known. */
   #takeUp(opening: Opening, tree: BatchTree, { tree: { size }, key }: ChainPoint): void {
-    const known = opening.public_key === key.publicKey && opening.log === key.name
+    const known = opening.public_key === key.publicKey && opening.origin === key.name
     if (!this.#broken) {
       const what =
         opening.size > size
@@ -229,44 +224,52 @@ export class ChainReader {
   }
 
   #sealed(seal: Seal, leafHash: Buffer, lines: number): void {
-    const { point } = this
     if (this.#broken) return
-    if (point === undefined) return this.#break('start', 'a seal before any opening')
-    const { size } = point.tree
-    if (seal.size > size + 1) {
-      return this.#break('missing', `batches ${size + 1} to ${seal.size - 1} are missing`)
+    if (this.point === undefined) {
+      this.#break('start', 'a seal before any opening')
+      return
     }
-    if (seal.size <= size) {
-      return this.#break('order', `batch ${seal.size} is here, where batch ${size + 1} is due`)
-    }
-    if (seal.epoch !== point.epoch || seal.keyId !== point.key.id) {
-      const due = `key ${point.key.id} of epoch ${point.epoch} is due`
-      return this.#break(
-        'key',
-        `batch ${seal.size} is sealed with key ${seal.keyId} of epoch ${seal.epoch}; ${due}`
-      )
-    }
+    const { point } = this
     const whole = seal.leaf === leafHash.toString('base64')
     const tree = point.tree.append(whole ? leafHash : Buffer.from(seal.leaf, 'base64'))
     const root = tree.root().toString('base64')
-    if (root !== seal.root) {
-      return this.#break('changed', `batch ${seal.size} or its seal is not what was sealed`)
-    }
-    if (
-      !point.key.verifies(checkpointText({ origin: point.key.name, size: seal.size, root }), seal.signature)
-    ) {
-      return this.#break('signature', `the seal of batch ${seal.size} has a wrong signature`)
-    }
+    if (!this.#isDue(seal, point, root)) return
+    const text = checkpointText({ origin: point.key.name, size: seal.size, root })
+    const signed = point.key.verifies(text, seal.signature)
     if (!whole) {
-      const text = `the ${count(lines, 'line')} of batch ${seal.size}, or the head of its seal, were changed`
-      // The next key is part of what was changed.
-      if (seal.nextKey !== undefined) return this.#break('changed', text)
-      this.#watcher.problem(Math.max(this.#line - lines, 1), 'changed', text)
-    } else this.sealed += lines
-    this.#watcher.sealed?.(seal, root, point)
-    const next = seal.nextKey === undefined ? point.key : new NoteKey(point.key.name, seal.nextKey)
-    const epoch = seal.nextKey === undefined ? point.epoch : point.epoch + 1
-    this.point = { tree, events: point.events + lines, epoch, key: next }
+      const what = `the ${count(lines, 'line')} of batch ${seal.size}, or its seal, were changed`
+      this.#watcher.problem(Math.max(this.#line - lines, 1), 'changed', what)
+    }
+    if (!signed) {
+      this.#watcher.problem(this.#line, 'signature', `the seal of batch ${seal.size} has a wrong signature`)
+    }
+    if (whole && signed) {
+      this.sealed += lines
+      this.#watcher.sealed?.(seal, root, point)
+    } else if (!signed && !whole) this.#broken = true
+    this.point = { ...point, tree, events: seal.events }
+    if (seal.nextKey === undefined) return
+    // What announces the next key must be what was sealed, or nobody knows it.
+    this.#broken ||= !whole || !signed
+    this.point = {
+      ...this.point,
+      epoch: point.epoch + 1,
+      key: this.#broken ? point.key : new NoteKey(point.key.name, seal.nextKey)
+    }
+  }
+
+  #isDue(seal: Seal, { tree: { size }, epoch, key }: ChainPoint, root: string): boolean {
+    if (seal.size > size + 1) {
+      this.#break('missing', `batches ${size + 1} to ${seal.size - 1} are missing`)
+    } else if (seal.size <= size) {
+      this.#break('order', `batch ${seal.size} is here, where batch ${size + 1} is due`)
+    } else if (seal.epoch !== epoch || seal.keyId !== key.id) {
+      const used = `key ${seal.keyId} of epoch ${seal.epoch}`
+      this.#break('key', `batch ${seal.size} is sealed with ${used}; key ${key.id} of epoch ${epoch} is due`)
+    } else if (seal.root !== root) {
+      this.#break('changed', `batch ${seal.size} or its seal is not what was sealed`)
+    } else return true
+    return false
   }
 
   #break(kind: SealedLogProblemKind, text: string): void {
@@ -280,7 +283,7 @@ function fits(opening: Opening, { tree, epoch, key }: ChainPoint): boolean {
   return (
     opening.size === tree.size &&
     opening.epoch === epoch &&
-    opening.log === key.name &&
+    opening.origin === key.name &&
     opening.public_key === key.publicKey &&
     opening.tree.every((hash, i) => hash === tree.hashes[i].toString('base64'))
   )
@@ -291,7 +294,7 @@ function isReserved(bytes: Buffer, at: number, end: number): boolean {
   return (
     bytes[at + 2] === 0x65 &&
     end - at <= maxReservedLine &&
-    bytes.latin1Slice(at, at + reservedStart.length) === reservedStart
+    bytes.toString('latin1', at, at + reservedStart.length) === reservedStart
   )
 }
 

@@ -5,7 +5,7 @@ import type { Checkpoint } from './sealed-note.ts'
 export interface Opening {
   readonly timestamp: string
   /** The name of the log, the origin of its checkpoints. */
-  readonly log: string
+  readonly origin: string
   /** Batches sealed so far, and the events in them. */
   readonly size: number
   readonly events: number
@@ -103,10 +103,10 @@ export function parseSeal(line: string): Seal | undefined {
 }
 
 function isOpening(value: Record<string, unknown>): value is Opening & Record<string, unknown> {
-  const { timestamp, log, size, events, epoch, public_key, tree, set_aside, lost_events } = value
+  const { timestamp, origin, size, events, epoch, public_key, tree, set_aside, lost_events } = value
   return (
     typeof timestamp === 'string' &&
-    isLogName(log) &&
+    isOrigin(origin) &&
     [size, events, epoch, lost_events].every(isCount) &&
     isHash(public_key) &&
     Array.isArray(tree) &&
@@ -121,7 +121,7 @@ function isSetAside(value: unknown): value is SetAside {
 }
 
 /** A name that can stand in a signed note. */
-export function isLogName(value: unknown): value is string {
+export function isOrigin(value: unknown): value is string {
   return typeof value === 'string' && /^[!-*,-~]{1,255}$/.test(value)
 }
 
