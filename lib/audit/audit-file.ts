@@ -58,7 +58,9 @@ interface Waiter {
   reject(error: unknown): void
 }
 
-const chunkBytes = 65_536
+const plainChunkBytes = 65_536
+/** A seal takes its time, whatever it seals. */
+const sealedChunkBytes = 262_144
 /** ms between attempts while the disk refuses. */
 const retryMs = 1_000
 /** ms that an exiting process waits for a write in flight. */
@@ -78,14 +80,15 @@ export class AuditFile implements AuditSink {
   readonly #reporter: Reporter
   readonly #sealer: BatchSealer | undefined
   readonly #full: Chunk[] = []
-  #active: Chunk = newChunk(chunkBytes)
+  readonly #chunkBytes: number
+  #active: Chunk
   #spare: Chunk | undefined = undefined
-  #allocated = chunkBytes
+  #allocated: number
   #fd: number
   #timer: NodeJS.Timeout | undefined = undefined
   #inFlight: Chunk | undefined = undefined
   /** What is written for the oldest chunk, and where to. */
-  #out: Buffer = this.#active.bytes
+  #out: Buffer
   #outFd: number
   /** Whether the sealer has something to say even if no line waits. */
   #owed = false
@@ -109,8 +112,13 @@ export class AuditFile implements AuditSink {
       throw new TypeError(`AuditLogger: path must be a non-empty string, got ${JSON.stringify(path)}`)
     }
     positive('flushIntervalMs', flushIntervalMs, 1)
+    const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
     this.#path = path
+    this.#chunkBytes = chunkBytes
+    this.#active = newChunk(chunkBytes)
+    this.#out = this.#active.bytes
+    this.#allocated = chunkBytes
     this.#flushIntervalMs = flushIntervalMs
     this.#maxPendingBytes = maxPendingBytes
     this.#reporter = reporter
@@ -218,8 +226,8 @@ export class AuditFile implements AuditSink {
 
   /** A chunk with room for a line, if memory allows. */
   #makeRoom(length: number): boolean {
-    const bytes = Math.max(length, chunkBytes)
-    const reusable = bytes === chunkBytes ? this.#spare : undefined
+    const bytes = Math.max(length, this.#chunkBytes)
+    const reusable = bytes === this.#chunkBytes ? this.#spare : undefined
     if (reusable === undefined && this.#allocated + bytes > this.#maxPendingBytes) return false
     if (this.#active.used > 0) this.#full.push(this.#active)
     else this.#allocated -= this.#active.bytes.length
@@ -302,12 +310,12 @@ export class AuditFile implements AuditSink {
     const chunk = this.#spare
     this.#spare = undefined
     if (chunk !== undefined) return chunk
-    this.#allocated += chunkBytes
-    return newChunk(chunkBytes)
+    this.#allocated += this.#chunkBytes
+    return newChunk(this.#chunkBytes)
   }
 
   #recycle(chunk: Chunk): void {
-    if (this.#spare !== undefined || chunk.bytes.length !== chunkBytes) {
+    if (this.#spare !== undefined || chunk.bytes.length !== this.#chunkBytes) {
       this.#allocated -= chunk.bytes.length
       return
     }

@@ -461,9 +461,9 @@ test('a full disk: lines wait, what is too much is refused, and the chain tells 
   const path = newPath()
   const reporter = quiet()
   symlinkSync('/dev/full', path)
-  const sink = new SealedLog({ path, maxPendingBytes: 200_000, reporter })
+  const sink = new SealedLog({ path, maxPendingBytes: 600_000, reporter })
   const logger = new AuditLogger({ sink, reporter })
-  for (let i = 0; i < 500; i++) logger.log({ eventType: 'request', pad: 'x'.repeat(900) })
+  for (let i = 0; i < 1_000; i++) logger.log({ eventType: 'request', pad: 'x'.repeat(900) })
   await assert.rejects(logger.flush(), { code: 'ENOSPC' })
   await assert.rejects(sink.checkpoint(), { code: 'ENOSPC' })
   const { pending } = logger.stats
