@@ -1,17 +1,6 @@
 /** Appends audit lines to a file, in batches and off the request path. */
-import {
-  close,
-  closeSync,
-  constants,
-  fdatasync,
-  fstatSync,
-  openSync,
-  readSync,
-  write,
-  writeSync
-} from 'node:fs'
-import { promisify } from 'node:util'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { AppendedFile, type BatchSealer } from './appended-file.ts'
 import type { AuditSink } from './audit-logger.ts'
 
 export interface AuditFileOptions {
@@ -26,29 +15,15 @@ export interface AuditFileOptions {
   sealer?: BatchSealer
 }
 
-/** Seals batches, one after the other: the next when the one before is written. */
-export interface BatchSealer {
-  /**
-   * @param lines valid during the call
-   * @returns the bytes to write; asked again as long as none of them could be. What it throws keeps the lines waiting.
-   */
-  seal(lines: Buffer, count: number): Buffer
-  /** All of what `seal` gave last is written; `exiting` when nothing asynchronous will run any more. */
-  sealed(exiting: boolean): void
-  /** The size of the file when that is written. */
-  readonly sizeWhenSealed: number
-}
-
 /** What `write(text, offset, 'latin1')` comes down to, without the look-up of the encoding. */
 interface LatinBuffer extends Buffer {
   latin1Write(text: string, offset: number): number
 }
 
-/** A piece of memory that collects lines: `[0, written)` is on disk, `[written, used)` is not yet. */
+/** A piece of memory that collects lines, a batch when it is written. */
 interface Chunk {
   readonly bytes: LatinBuffer
   used: number
-  written: number
   lines: number
 }
 
@@ -63,9 +38,6 @@ const plainChunkBytes = 65_536
 const sealedChunkBytes = 262_144
 /** ms between attempts while the disk refuses. */
 const retryMs = 1_000
-/** ms that an exiting process waits for a write in flight. */
-const landMs = 1_000
-const syncAsync = promisify(fdatasync)
 const newline = 0x0a
 
 /**
@@ -74,26 +46,20 @@ const newline = 0x0a
  * @throws Error when the file cannot be opened for appending; it names the path and the cause
  */
 export class AuditFile implements AuditSink {
-  readonly #path: string
+  readonly #target: AppendedFile
+  readonly #chunkBytes: number
   readonly #flushIntervalMs: number
   readonly #maxPendingBytes: number
   readonly #reporter: Reporter
-  readonly #sealer: BatchSealer | undefined
   readonly #full: Chunk[] = []
-  readonly #chunkBytes: number
   #active: Chunk
   #spare: Chunk | undefined = undefined
   #allocated: number
-  #fd: number
   #timer: NodeJS.Timeout | undefined = undefined
   #inFlight: Chunk | undefined = undefined
-  /** What is written for the oldest chunk, and where to. */
-  #out: Buffer
-  #outFd: number
+  #refusing = false
   /** Whether the sealer has something to say even if no line waits. */
   #owed = false
-  #refusing = false
-  #oldFds: number[] = []
   #waiting: Waiter[] = []
   #accepted = 0
   #stored = 0
@@ -114,19 +80,15 @@ export class AuditFile implements AuditSink {
     positive('flushIntervalMs', flushIntervalMs, 1)
     const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
-    this.#path = path
     this.#chunkBytes = chunkBytes
     this.#active = newChunk(chunkBytes)
-    this.#out = this.#active.bytes
     this.#allocated = chunkBytes
     this.#flushIntervalMs = flushIntervalMs
     this.#maxPendingBytes = maxPendingBytes
     this.#reporter = reporter
-    this.#sealer = sealer
-    this.#fd = openForAppending(path)
-    this.#outFd = this.#fd
+    this.#target = new AppendedFile(path, sealer)
     // A crash may have left half a line.
-    if (!endsInNewline(path)) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
+    if (!this.#target.endsInNewline) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
     flushAtExit(this)
   }
 
@@ -163,6 +125,11 @@ export class AuditFile implements AuditSink {
     })
   }
 
+  async reopen(): Promise<void> {
+    if (this.#closing !== undefined) throw new Error('AuditLogger: reopen after close')
+    this.#target.reopen()
+  }
+
   /** Writes a batch soon, even one without lines. */
   writeBatch(): void {
     this.#owed = true
@@ -171,15 +138,7 @@ export class AuditFile implements AuditSink {
 
   /** What is written so far survives a loss of power. */
   sync(): Promise<void> {
-    return syncAsync(this.#fd)
-  }
-
-  async reopen(): Promise<void> {
-    if (this.#closing !== undefined) throw new Error('AuditLogger: reopen after close')
-    const fd = openForAppending(this.#path)
-    this.#oldFds.push(this.#fd)
-    this.#fd = fd
-    this.#closeOldFiles()
+    return this.#target.sync()
   }
 
   close(): Promise<void> {
@@ -189,28 +148,19 @@ export class AuditFile implements AuditSink {
 
   /** @internal Writes what is left while the process exits and nothing asynchronous can run any more. */
   finish(): void {
-    // A write in flight is completed by its own thread before the process is gone.
     const inFlight = this.#inFlight
+    let left = this.stats.pending - (inFlight?.lines ?? 0)
     try {
-      if (inFlight !== undefined && this.#sealer !== undefined) {
-        waitUntilLanded(this.#outFd, this.#sealer.sizeWhenSealed)
-        this.#sealer.sealed(true)
-      }
+      this.#target.land()
       for (const chunk of [...this.#full, this.#active]) {
-        if (chunk !== inFlight && chunk.lines > 0) this.#writeNow(chunk)
+        if (chunk === inFlight || (chunk.lines === 0 && chunk !== this.#full[0])) continue
+        this.#target.begin(chunk.bytes.subarray(0, chunk.used), chunk.lines)
+        this.#target.writeNow()
+        left -= chunk.lines
       }
     } catch (error) {
-      this.#reporter.report('audit_lost', error, this.stats.pending - (inFlight?.lines ?? 0))
+      if (left > 0) this.#reporter.report('audit_lost', error, left)
     }
-  }
-
-  #writeNow(chunk: Chunk): void {
-    this.#begin(chunk)
-    while (chunk.written < this.#out.length) {
-      chunk.written += writeSync(this.#outFd, this.#out, chunk.written, this.#out.length - chunk.written)
-    }
-    this.#stored += chunk.lines
-    this.#sealer?.sealed(true)
   }
 
   async #close(): Promise<void> {
@@ -221,7 +171,7 @@ export class AuditFile implements AuditSink {
     clearTimeout(this.#timer)
     openFiles.delete(this)
     if (openFiles.size === 0) process.off('exit', finishAll)
-    await new Promise<void>(resolve => close(this.#fd, () => resolve()))
+    await this.#target.close()
   }
 
   /** A chunk with room for a line, if memory allows. */
@@ -256,38 +206,24 @@ export class AuditFile implements AuditSink {
     }
     const chunk = this.#full[0]
     try {
-      this.#begin(chunk)
+      if (this.#target.begin(chunk.bytes.subarray(0, chunk.used), chunk.lines)) this.#owed = false
     } catch (error) {
       this.#refused(error)
       return
     }
     this.#inFlight = chunk
-    const length = this.#out.length - chunk.written
-    write(this.#outFd, this.#out, chunk.written, length, null, (error, bytesWritten) => {
+    this.#target.write((error, isWhole) => {
       this.#inFlight = undefined
-      if (error !== null) this.#refused(error)
-      else this.#advance(chunk, bytesWritten)
-      this.#closeOldFiles()
+      if (error === null) this.#advance(chunk, isWhole)
+      else this.#refused(error)
     })
   }
 
-  /** Settles what is written for a chunk and where to, until the first of it is written: no batch is torn over two files. */
-  #begin(chunk: Chunk): void {
-    if (chunk.written > 0) return
-    this.#outFd = this.#fd
-    this.#out = chunk.bytes.subarray(0, chunk.used)
-    if (this.#sealer === undefined) return
-    this.#out = this.#sealer.seal(this.#out, chunk.lines)
-    this.#owed = false
-  }
-
-  #advance(chunk: Chunk, bytesWritten: number): void {
+  #advance(chunk: Chunk, isWhole: boolean): void {
     this.#refusing = false
-    chunk.written += bytesWritten
-    if (chunk.written === this.#out.length) {
+    if (isWhole) {
       this.#full.shift()
       this.#stored += chunk.lines
-      this.#sealer?.sealed(false)
       this.#recycle(chunk)
       while (this.#waiting.length > 0 && this.#waiting[0].untilLine <= this.#stored) {
         this.#waiting.shift()!.resolve()
@@ -320,21 +256,13 @@ export class AuditFile implements AuditSink {
       return
     }
     chunk.used = 0
-    chunk.written = 0
     chunk.lines = 0
     this.#spare = chunk
-  }
-
-  #closeOldFiles(): void {
-    if (this.#oldFds.length === 0) return
-    const inUse = this.#full.length > 0 && this.#full[0].written > 0
-    if (this.#inFlight !== undefined || inUse) return
-    for (const fd of this.#oldFds.splice(0)) closeSync(fd)
   }
 }
 
 function newChunk(bytes: number): Chunk {
-  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, written: 0, lines: 0 }
+  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, lines: 0 }
 }
 
 function positive(option: string, value: unknown, least: number): void {
@@ -342,43 +270,6 @@ function positive(option: string, value: unknown, least: number): void {
     throw new TypeError(
       `AuditLogger: ${option} must be an integer of at least ${least}, got ${String(value)}`
     )
-  }
-}
-
-function openForAppending(path: string): number {
-  try {
-    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600)
-  } catch (error) {
-    throw new Error(
-      `AuditLogger: path ${JSON.stringify(path)} cannot be opened for appending: ${(error as Error).message}`,
-      {
-        cause: error
-      }
-    )
-  }
-}
-
-function endsInNewline(path: string): boolean {
-  let fd: number | undefined
-  try {
-    fd = openSync(path, constants.O_RDONLY)
-    const { size } = fstatSync(fd)
-    const last = Buffer.alloc(1)
-    return size === 0 || readSync(fd, last, 0, 1, size - 1) === 0 || last[0] === newline
-  } catch {
-    // A file that may be appended to but not read: a blank line does no harm.
-    return false
-  } finally {
-    if (fd !== undefined) closeSync(fd)
-  }
-}
-
-/** Waits for a write that is under way in another thread: a sealed batch must not overtake it. */
-function waitUntilLanded(fd: number, size: number): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4))
-  for (let ms = 0; fstatSync(fd).size < size; ms++) {
-    if (ms === landMs) throw new Error('a write did not end while the process exited')
-    Atomics.wait(pause, 0, 0, 1)
   }
 }
 

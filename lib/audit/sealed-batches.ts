@@ -1,9 +1,10 @@
 /** Seals batches of lines, one after the other, and opens the files that they go to. */
-import type { BatchSealer } from './audit-file.ts'
+import type { BatchSealer } from './appended-file.ts'
+import { ChainReader } from './sealed-chain.ts'
 import type { SealingKey } from './sealed-key.ts'
 import { printOpening, printSeal, type SetAside, sealHead } from './sealed-line.ts'
 import { checkpointText, printNote } from './sealed-note.ts'
-import { fileBytes, readForeign } from './sealed-tail.ts'
+import { fileBytes, readForeign, setAsideOf } from './sealed-tail.ts'
 import { type BatchTree, leafHasher } from './sealed-tree.ts'
 
 /** Where the chain is. */
@@ -47,6 +48,8 @@ export class SealedBatches implements BatchSealer {
   #proposal: Proposal | undefined = undefined
   /** Undefined for a file that was not looked at yet. */
   #setAside: SetAside | null | undefined
+  /** What was left at the end of the file before, where the batch is not. */
+  #abandoned: SetAside | null = null
   #lostEvents: number
   #sinceCheckpoint = 0
   #buffer = Buffer.alloc(0)
@@ -115,6 +118,7 @@ export class SealedBatches implements BatchSealer {
     this.#point = point
     this.#proposal = undefined
     this.#openingDue = false
+    this.#abandoned = null
     this.#lostEvents = 0
     this.#sinceCheckpoint += point.events - events
     this.#isAtCheckpoint = point.key !== key
@@ -124,6 +128,14 @@ export class SealedBatches implements BatchSealer {
       this.#sinceCheckpoint = 0
     }
     this.#options.onSealed(point, checkpoints, exiting)
+  }
+
+  abandon(written: Buffer): void {
+    const reader = new ChainReader({ problem() {} })
+    reader.push(written)
+    reader.endFile()
+    this.#proposal = undefined
+    this.#abandoned = setAsideOf(reader)
   }
 
   /** The next batch goes to a file that was put in the place of the present one. */
@@ -137,7 +149,7 @@ export class SealedBatches implements BatchSealer {
     const { path } = this.#options
     const start = fileBytes(path)
     if (this.#setAside !== undefined || start === 0 || start === this.#point.offset) {
-      return { line: this.#opening(this.#setAside ?? null, checkpoints), start, torn: false }
+      return { line: this.#opening(this.#setAside ?? this.#abandoned, checkpoints), start, torn: false }
     }
     const { setAside, torn } = readForeign(path)
     return { line: this.#opening(setAside, checkpoints), start, torn }

@@ -61,7 +61,8 @@ export function fileBytes(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0
 }
 
-function setAsideOf(reader: ChainReader): SetAside | null {
+/** What no seal covers. */
+export function setAsideOf(reader: ChainReader): SetAside | null {
   const { lines, bytes, hash } = reader.rest
   return bytes === 0 ? null : { lines, bytes, hash }
 }

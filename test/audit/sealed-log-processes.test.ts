@@ -21,15 +21,18 @@ function newPath(): string {
 }
 
 /** Runs a program that has `log`, a SealedLog at the path. */
-function start(path: string, program: string, options = ''): ChildProcess {
+function start(path: string, program: string, options = '', shell: string[] = []): ChildProcess {
   const source = pathToFileURL(join(import.meta.dirname, '../../lib/audit/sealed-log.ts')).href
   const whole = `
     import { SealedLog } from ${JSON.stringify(source)}
     const log = new SealedLog({ path: ${JSON.stringify(path)}, ${options} })
     ${program}`
-  return spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', whole], {
-    stdio: ['ignore', 'pipe', 'pipe']
-  })
+  const [command, ...args] = [
+    ...shell,
+    process.execPath,
+    ...['--import', 'tsx', '--input-type=module', '--eval', whole]
+  ]
+  return spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 async function firstWords(child: ChildProcess): Promise<string> {
@@ -124,6 +127,40 @@ test('a second process is told that the log is in use, and by whom', async () =>
   )
   await log.close()
   await new SealedLog({ path }).close()
+})
+
+const noShell = existsSync('/bin/sh') ? false : 'there is no /bin/sh'
+
+test('a file that takes only half of a batch: after rotation the whole batch is in the new file', {
+  skip: noShell
+}, async () => {
+  const path = newPath()
+  // No file may grow beyond 256 blocks: a write that would is cut there, and the next one fails.
+  const program = `
+    import { renameSync } from 'node:fs'
+    const batch = async () => {
+      for (let i = 0; i < 40; i++) log.write('{"event_type":"request","i":' + i + ',"pad":"' + 'x'.repeat(1_000) + '"}')
+      await log.flush()
+    }
+    let code
+    let batches = 1
+    while (code === undefined) await batch().then(() => batches++, error => { code = error.code })
+    renameSync(${JSON.stringify(path)}, ${JSON.stringify(`${path}.1`)})
+    await log.reopen()
+    await log.close()
+    console.log(JSON.stringify({ code, batches, publicKey: log.publicKey, written: log.stats.written }))`
+  const limited = ['/bin/sh', '-c', 'ulimit -f 256; exec "$0" "$@"']
+  const words = await firstWords(start(path, program, 'flushIntervalMs: 60_000', limited))
+  const { code, batches, publicKey, written } = JSON.parse(words)
+  assert.deepEqual({ code, written }, { code: 'EFBIG', written: batches * 40 })
+  const { problems, sealed, events, setAside } = await verifySealedLog([`${path}.1`, path], { publicKey })
+  assert.deepEqual(problems, [])
+  assert.equal(sealed, written)
+  // What was written of it before stays where it is, recorded: it is there twice.
+  assert.equal(setAside.length, 1)
+  assert.equal(events, written + setAside[0].lines)
+  // The control: the old file alone ends torn.
+  assert.equal((await verifySealedLog(`${path}.1`, { publicKey })).problems.at(-1)!.kind, 'torn')
 })
 
 const leftOver: [string, object | string, number][] = [
