@@ -16,7 +16,7 @@ import { BatchTree, leafHasher } from './sealed-tree.ts'
  * `changed` lines or a seal are not what was sealed · `missing` batches are not there · `order`: a batch is here for the
  * second time or too late · `signature` of a seal is wrong · `key`: a seal or the log is by another key than is due ·
  * `unsealed` lines that no seal covers, as somebody adds them or a crash leaves them · `torn`: the last line has no end, as a
- * crash leaves it · `empty`: nothing is sealed · `start`: nothing shows that the log begins here · `truncated`: the log ends
+ * crash leaves it · `empty`: nothing is sealed · `start`: the log begins elsewhere · `truncated`: the log ends
  * before a checkpoint · `checkpoint`: the log is not the one that the checkpoint is of
  */
 export type SealedLogProblemKind =
@@ -181,7 +181,7 @@ export class ChainReader {
     if (set_aside !== null && set_aside.bytes === bytes && set_aside.hash === hash) {
       this.#watcher.setAside?.(at, lines, bytes)
     } else if (bytes > 0) {
-      this.#watcher.problem(at, 'unsealed', `${count(lines, 'line')} (${bytes} bytes) that no seal covers`)
+      this.#watcher.problem(at, 'unsealed', `${lines} lines (${bytes} bytes) that no seal covers`)
     } else {
       this.#watcher.problem(
         this.#line,
@@ -237,7 +237,7 @@ export class ChainReader {
     const text = checkpointText({ origin: point.key.name, size: seal.size, root })
     const signed = point.key.verifies(text, seal.signature)
     if (!whole) {
-      const what = `the ${count(lines, 'line')} of batch ${seal.size}, or its seal, were changed`
+      const what = `the ${lines} lines of batch ${seal.size}, or its seal, were changed`
       this.#watcher.problem(Math.max(this.#line - lines, 1), 'changed', what)
     }
     if (!signed) {
@@ -296,8 +296,4 @@ function isReserved(bytes: Buffer, at: number, end: number): boolean {
     end - at <= maxReservedLine &&
     bytes.toString('latin1', at, at + reservedStart.length) === reservedStart
   )
-}
-
-function count(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? '' : 's'}`
 }

@@ -13,10 +13,12 @@ import {
 } from './sealed-note.ts'
 
 export interface VerifySealedLogOptions {
-  /** The verifier key that the log begins with (`SealedLog.publicKey`), or the `publicKey` of the result for the files before. */
+  /** The verifier key that the log begins with (`SealedLog.publicKey`); with `from`, the `publicKey` of the result before it. */
   publicKey?: string
-  /** Checkpoints of the log that were kept elsewhere. They show that nothing after them was cut off. */
+  /** Checkpoints of the log that were kept elsewhere. They show that nothing up to them was cut off. */
   checkpoint?: string | readonly string[]
+  /** The checkpoint after which the first file begins, when those before it were deleted on purpose. */
+  from?: string
 }
 
 export interface SealedLogProblem {
@@ -45,9 +47,8 @@ export interface SealedLogVerification {
 
 interface HeldCheckpoint extends Checkpoint {
   readonly note: SignedNote
-  /** Whether the log got there, and had this root. */
+  /** Whether the log got there. */
   isFound: boolean
-  isRight: boolean
 }
 
 const readBytes = 262_144
@@ -74,27 +75,28 @@ export async function verifySealedLog(
 class Verifier {
   readonly #trusted: NoteKey | undefined
   readonly #held: readonly HeldCheckpoint[]
+  readonly #from: HeldCheckpoint | undefined
   readonly #reader: ChainReader
   readonly #problems: SealedLogProblem[] = []
   readonly #setAside: SealedLogVerification['setAside'] = []
   #path = ''
   /** Where the log, or what is given of it, begins. */
-  #first: { path: string; line: number; size: number; key: NoteKey } | undefined
-  /** Whether a checkpoint shows that the log begins with the right key, and at the right place. */
+  #first: { path: string; line: number; size: number; root: string; key: NoteKey } | undefined
+  /** Whether a checkpoint shows that the log begins with the right key. */
   #isKeyProven = false
-  #isStartProven = false
   #lastSeal: string | undefined
 
-  constructor({ publicKey, checkpoint }: VerifySealedLogOptions) {
+  constructor({ publicKey, checkpoint, from }: VerifySealedLogOptions) {
     const notes = typeof checkpoint === 'string' ? [checkpoint] : (checkpoint ?? [])
-    if (publicKey === undefined && notes.length === 0) {
+    if (publicKey === undefined && from === undefined && notes.length === 0) {
       throw new TypeError('verifySealedLog: publicKey or checkpoint must be given: no log vouches for itself')
     }
     this.#trusted = publicKey === undefined ? undefined : NoteKey.parse(String(publicKey))
     if (publicKey !== undefined && this.#trusted === undefined) {
       throw new TypeError(`verifySealedLog: publicKey must be a verifier key, got ${String(publicKey)}`)
     }
-    this.#held = notes.map(heldCheckpoint)
+    this.#held = notes.map(note => heldCheckpoint('checkpoint', note))
+    this.#from = from === undefined ? undefined : heldCheckpoint('from', from)
     this.#reader = new ChainReader({
       problem: (line, kind, text) => this.#problem(line, kind, text),
       setAside: (line, lines, bytes) => this.#setAside.push({ path: this.#path, line, lines, bytes }),
@@ -149,12 +151,11 @@ class Verifier {
     const { point } = this.#reader
     if (this.#first !== undefined || point === undefined) return
     const { tree, key } = point
-    this.#first = { path: this.#path, line, size: tree.size, key }
-    this.#isStartProven = tree.size === 0 || this.#agrees(tree.size, tree.root().toString('base64'), key)
-    // The root of this moment does not cover the opening, which names the key; a signature with that key does.
-    this.#isKeyProven = this.#held.some(
-      ({ size, isRight, note }) => isRight && size === tree.size && isSignedBy(note, key)
-    )
+    this.#first = { path: this.#path, line, size: tree.size, root: tree.root().toString('base64'), key }
+    // Checkpoints of this moment are right or wrong as others are; they do not cover the opening, which names the key.
+    this.#agrees(tree.size, this.#first.root, key)
+    const notes = [...this.#held, ...(this.#from === undefined ? [] : [this.#from])]
+    this.#isKeyProven = notes.some(({ note, size }) => size === tree.size && isSignedBy(note, key))
   }
 
   /** Whether there is a checkpoint of this moment, and it says the same. */
@@ -163,8 +164,7 @@ class Verifier {
     for (const held of this.#held) {
       if (held.size !== size || held.isFound) continue
       held.isFound = true
-      held.isRight = held.root === root && held.origin === key.name
-      if (held.isRight) agrees = true
+      if (held.root === root && held.origin === key.name) agrees = true
       else
         this.#problem(
           this.#reader.line,
@@ -187,7 +187,7 @@ class Verifier {
 
   #checkBeginning(): void {
     if (this.#first === undefined) return
-    const { path, line, size, key } = this.#first
+    const { path, line, size, root, key } = this.#first
     const trusted = this.#trusted?.publicKey === key.publicKey && this.#trusted.name === key.name
     // The beginning of a log has the key that is given, or it is another log.
     const proven = this.#isKeyProven && (this.#trusted === undefined || size > 0)
@@ -195,9 +195,16 @@ class Verifier {
       const text = `the log begins with the key ${key}, which nothing that was given vouches for`
       this.#problems.push({ path, line, kind: 'key', text })
     }
-    if (!this.#isStartProven) {
-      const text = `batches 1 to ${size} come before; no checkpoint was given that shows that the log goes on here`
-      this.#problems.push({ path, line, kind: 'start', text })
+    const from = this.#from ?? { size: 0, root, origin: key.name }
+    if (from.size !== size || from.root !== root || from.origin !== key.name) {
+      const due =
+        this.#from === undefined ? 'its beginning' : `batch ${from.size} of ${from.origin}, as in "from"`
+      this.#problems.push({
+        path,
+        line,
+        kind: 'start',
+        text: `the log begins after batch ${size}, not after ${due}`
+      })
     }
   }
 
@@ -213,13 +220,13 @@ class Verifier {
   }
 }
 
-function heldCheckpoint(text: string): HeldCheckpoint {
+function heldCheckpoint(option: string, text: string): HeldCheckpoint {
   const note = typeof text === 'string' ? parseNote(text) : undefined
   const checkpoint = note && parseCheckpoint(note.text)
   if (note === undefined || checkpoint === undefined) {
     throw new TypeError(
-      `verifySealedLog: checkpoint must be a signed note of a checkpoint, got ${String(text)}`
+      `verifySealedLog: ${option} must be a signed note of a checkpoint, got ${String(text)}`
     )
   }
-  return { ...checkpoint, note, isFound: false, isRight: false }
+  return { ...checkpoint, note, isFound: false }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -149,7 +149,7 @@ test('a file that takes only half of a batch: after rotation the whole batch is 
     await log.reopen()
     await log.close()
     console.log(JSON.stringify({ code, batches, publicKey: log.publicKey, written: log.stats.written }))`
-  const limited = ['/bin/sh', '-c', 'ulimit -f 256; exec "$0" "$@"']
+  const limited = ['/bin/sh', '-c', 'unset NODE_V8_COVERAGE; ulimit -f 256; exec "$0" "$@"']
   const words = await firstWords(start(path, program, 'flushIntervalMs: 60_000', limited))
   const { code, batches, publicKey, written } = JSON.parse(words)
   assert.deepEqual({ code, written }, { code: 'EFBIG', written: batches * 40 })
@@ -212,9 +212,24 @@ test('a lock file that somebody cleared away is made again', async t => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const path = newPath()
   const log = new SealedLog({ path })
-  const { unlinkSync } = await import('node:fs')
   unlinkSync(`${path}.lock`)
   t.mock.timers.tick(5_000)
   assert.match(readFileSync(`${path}.lock`, 'utf8'), new RegExp(`"pid":${process.pid},`))
   await log.close()
+})
+
+test('a lock that cannot be looked after is told, and the log goes on', async t => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const path = newPath()
+  const reporter = quiet()
+  const keyPath = join(temporaryFolder(), 'keys')
+  const log = new SealedLog({ path, keyPath, reporter })
+  await log.flush()
+  rmSync(join(keyPath, '..'), { recursive: true })
+  t.mock.timers.tick(5_000)
+  assert.equal(reporter.counts.get('audit_lock'), 1)
+  log.write('{"event_type":"request"}')
+  await log.flush()
+  await log.close()
+  assert.equal((await verifySealedLog(path, { publicKey: log.publicKey })).sealed, 1)
 })

@@ -316,25 +316,37 @@ test('an older copy of the file is found with a checkpoint, as is a checkpoint o
   assert.deepEqual(kinds, ['checkpoint'])
 })
 
-test('part of a log needs a checkpoint for its beginning', async () => {
+test('part of a log needs to be told where it begins', async () => {
   const second = indexOf(/log_opened/, 1)
   const first = await verifyEdited(joined(lines.slice(0, second)))
   const rest = joined(lines.slice(second))
   const kinds = async (options: VerifySealedLogOptions) =>
     (await verifyEdited(rest, options)).problems.map(({ kind }) => kind)
-  const from = { publicKey: first.publicKey!, checkpoint: first.checkpoint! }
-  assert.deepEqual(await kinds(from), [])
-  // The notes that the log gave out when it was opened again: it is signed with the key that the opening names.
+  const { publicKey: nextKey, checkpoint: from } = first as { publicKey: string; checkpoint: string }
+  assert.deepEqual(await kinds({ publicKey: nextKey, from }), [])
+  // The notes that the log gave out at its end and when it was opened again: the second is signed with the key of the opening.
   const size = /"size":(\d+)/.exec(lines[second])![1]
-  const atOpening = checkpoints.filter(note => note.split('\n')[1] === size)
-  assert.equal(atOpening.length, 2)
-  assert.deepEqual(await kinds({ checkpoint: atOpening[1] }), [])
-  assert.deepEqual(await kinds({ checkpoint: atOpening[0] }), ['key'])
-  assert.deepEqual(await kinds({ checkpoint: [atOpening[0], checkpoints.at(-1)!] }), [])
-  // The control: the first key says nothing of a log that begins later, nor does a later checkpoint of where it begins.
+  const [atEnd, atOpening] = checkpoints.filter(note => note.split('\n')[1] === size)
+  assert.equal(atEnd, from)
+  assert.deepEqual(await kinds({ from: atOpening }), [])
+  assert.deepEqual(await kinds({ from: atEnd }), ['key'])
+  assert.deepEqual(await kinds({ from: atEnd, checkpoint: checkpoints.at(-1)! }), [])
+  assert.deepEqual(await kinds({ publicKey, from, checkpoint: checkpoints }), [])
+  // The controls: whatever else is given, the beginning is missed.
   assert.deepEqual(await kinds({ publicKey }), ['key', 'start'])
-  assert.deepEqual(await kinds({ publicKey: from.publicKey }), ['start'])
-  assert.deepEqual(await kinds({ checkpoint: checkpoints.at(-1)! }), ['start'])
+  assert.deepEqual(await kinds({ publicKey: nextKey }), ['start'])
+  assert.deepEqual(await kinds({ publicKey: nextKey, checkpoint: checkpoints }), ['start'])
+  assert.deepEqual(await kinds({ checkpoint: checkpoints }), ['start'])
+  const earlier = checkpoints.find(note => note.split('\n')[1] !== size)!
+  assert.deepEqual(await kinds({ publicKey: nextKey, from: earlier }), ['start'])
+  assert.deepEqual(await kinds({ publicKey: nextKey, from: from.replaceAll('example.com', 'example.org') }), [
+    'start'
+  ])
+  // Nor does a whole log begin later.
+  assert.deepEqual(
+    (await verifyEdited(bytes, { publicKey, from })).problems.map(({ kind }) => kind),
+    ['start']
+  )
   // And with both parts given as two files.
   writeFileSync(join(folder, 'part.1'), joined(lines.slice(0, second)))
   writeFileSync(join(folder, 'part.2'), rest)
@@ -354,6 +366,7 @@ const wrong: [unknown, unknown, RegExp][] = [
   ['x', { publicKey: 'abc' }, /verifySealedLog: publicKey must be a verifier key, got abc/],
   ['x', { publicKey: 3 }, /verifySealedLog: publicKey must be a verifier key, got 3/],
   ['x', { checkpoint: 'abc' }, /verifySealedLog: checkpoint must be a signed note of a checkpoint, got abc/],
+  ['x', { from: 'abc' }, /verifySealedLog: from must be a signed note of a checkpoint, got abc/],
   ['x', { checkpoint: [7] }, /verifySealedLog: checkpoint must be a signed note .*, got 7/]
 ]
 
