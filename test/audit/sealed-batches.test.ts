@@ -39,6 +39,8 @@ test('a batch that could not be written is sealed again as if nothing had been',
   }
   const { ok, sealed } = await verifySealedLog(path, { publicKey })
   assert.deepEqual({ ok, sealed }, { ok: true, sealed: 5 })
+  assert.equal(batches.point.key.epoch, 1)
+  assert.deepEqual(key.seed, Buffer.alloc(32))
 })
 
 test('wherever a batch was cut when its file was moved away: it is whole in the next file, and the cut is recorded', async () => {

@@ -302,7 +302,11 @@ for (const [what, crash, left] of crashes) {
     // What was set aside cannot be changed any more either.
     if (left === null) return
     const text = readFileSync(path, 'latin1')
-    writeFileSync(path, text.replace(/"(requ|timest)\n/, '"$1_\n'), 'latin1')
+    writeFileSync(
+      path,
+      text.replace(/(?:requ|timest)\n/, torn => torn.toUpperCase()),
+      'latin1'
+    )
     assert.deepEqual(await kindsIn(path, publicKey), ['unsealed'])
     const lines = text.split('\n')
     const torn = lines.findIndex(line => line !== '' && !line.endsWith('}'))
@@ -392,6 +396,32 @@ for (const [what, tamper, kinds] of tampering) {
     )
   })
 }
+
+test('a log that was cut back while the key stayed the same does not fork', async () => {
+  const path = newPath()
+  const copy = newPath()
+  const reporter = quiet()
+  const log = new SealedLog({ path })
+  for (let i = 0; i < 4; i++) {
+    log.write('{"event_type":"request"}')
+    await log.flush()
+  }
+  // As a crash now would leave it, had nobody cut it.
+  const lines = readFileSync(path, 'latin1').split('\n')
+  while (keyState(path)['events'] !== 4) await new Promise(resolve => setTimeout(resolve, 2))
+  copyFileSync(`${path}.key`, `${copy}.key`)
+  writeFileSync(copy, `${lines.slice(0, 4).join('\n')}\n`)
+  await log.close()
+  await run({ path: copy, reporter }, 2)
+  assert.equal(reporter.counts.get('audit_tampered'), 1)
+  const { problems, sealed } = await verifySealedLog(copy, { publicKey: log.publicKey })
+  assert.deepEqual(
+    problems.map(({ kind, text }) => [kind, text]),
+    [['missing', 'batches 3 to 5 are missing']]
+  )
+  // What the log says after the gap is proven by the same key.
+  assert.equal(sealed, 3)
+})
 
 test('a plain log becomes a sealed one: what was there is set aside', async () => {
   const path = newPath()

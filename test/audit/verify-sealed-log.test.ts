@@ -201,6 +201,28 @@ const tampering: [string, (copy: string[]) => void, (copy: string[]) => [string,
     42
   ],
   [
+    'batches that were deleted with the seal that announces the next key: nothing after them is proven',
+    copy =>
+      copy.splice(
+        indexOf(/"run":1,"batch":2,"i":0/),
+        indexOf(/log_opened/, 1) - indexOf(/"run":1,"batch":2,"i":0/)
+      ),
+    () => [['missing', indexOf(/"run":1,"batch":2,"i":0/) + 1]],
+    1
+  ],
+  [
+    'another next key in the seal that announces it: nothing after it is proven',
+    copy => {
+      const at = indexOf(/next_key/)
+      copy[at] = copy[at].replace(
+        /"next_key":"[^"]+"/,
+        `"next_key":"${lines[0].match(/"public_key":"([^"]+)"/)![1]}"`
+      )
+    },
+    () => [['changed', indexOf(/"run":1,"batch":3,"i":0/) + 1]],
+    3
+  ],
+  [
     'a signature of another seal',
     copy => {
       const at = indexOf(/log_seal/, 2)
@@ -302,6 +324,12 @@ test('another log, with a key of its own, is not this one', async () => {
   assert.deepEqual(await kinds({ publicKey }), ['key'])
   assert.deepEqual(await kinds({ checkpoint }), ['checkpoint', 'key'])
   assert.deepEqual(await kinds({ publicKey: forged.publicKey, checkpoint }), ['checkpoint'])
+  // A key that was given must be right, whatever else is.
+  const other = { publicKey: forged.publicKey, checkpoint: checkpoints }
+  assert.deepEqual(
+    (await verifyEdited(bytes, other)).problems.map(({ kind }) => kind),
+    ['key']
+  )
 })
 
 test('an older copy of the file is found with a checkpoint, as is a checkpoint of another log', async () => {
