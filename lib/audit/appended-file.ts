@@ -29,7 +29,7 @@ export interface BatchSealer {
 
 const newline = 0x0a
 /** ms that an exiting process waits for a write in flight. */
-const landMs = 1_000
+const landMs = 5_000
 const syncAsync = promisify(fdatasync)
 
 /** @throws Error when the file cannot be opened for appending; it names the path and the cause */

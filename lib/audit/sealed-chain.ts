@@ -214,7 +214,7 @@ export class ChainReader {
     if (!this.#broken) {
       const what =
         opening.size > size
-          ? `batches ${size + 1} to ${opening.size} are missing`
+          ? missing(size + 1, opening.size)
           : `the log is taken up after batch ${opening.size}, where batch ${size + 1} is due`
       this.#break(opening.size > size ? 'missing' : 'order', what)
     }
@@ -260,7 +260,7 @@ export class ChainReader {
 
   #isDue(seal: Seal, { tree: { size }, epoch, key }: ChainPoint, root: string): boolean {
     if (seal.size > size + 1) {
-      this.#break('missing', `batches ${size + 1} to ${seal.size - 1} are missing`)
+      this.#break('missing', missing(size + 1, seal.size - 1))
     } else if (seal.size <= size) {
       this.#break('order', `batch ${seal.size} is here, where batch ${size + 1} is due`)
     } else if (seal.epoch !== epoch || seal.keyId !== key.id) {
@@ -296,4 +296,8 @@ function isReserved(bytes: Buffer, at: number, end: number): boolean {
     end - at <= maxReservedLine &&
     bytes.toString('latin1', at, at + reservedStart.length) === reservedStart
   )
+}
+
+function missing(first: number, last: number): string {
+  return first === last ? `batch ${first} is missing` : `batches ${first} to ${last} are missing`
 }
