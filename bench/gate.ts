@@ -2,30 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compare, type Pace, type ServerUnderLoad } from './harness/end-to-end.ts'
+import { compare, type Pace } from './harness/end-to-end.ts'
 import { identityProvider } from './harness/identity-provider.ts'
 import type { Load } from './harness/load.ts'
+import { servers, stack } from './servers/servers.ts'
 import type { Suite } from './suite.ts'
-
-const stack = 'connect, five middlewares'
-
-const servers: ServerUnderLoad[] = [
-  { name: 'bare', file: 'bare' },
-  { name: 'gate: exchange alone', file: 'gate', stages: [] },
-  { name: 'gate: + auth', file: 'gate', stages: ['auth'] },
-  { name: 'gate: + rate limit', file: 'gate', stages: ['auth', 'rateLimit'] },
-  { name: 'gate: + metrics', file: 'gate', stages: ['auth', 'rateLimit', 'metrics'] },
-  { name: 'gate: + audit', file: 'gate', stages: ['auth', 'rateLimit', 'metrics', 'audit'] },
-  { name: 'gate: all, + usage', file: 'gate', stages: ['auth', 'rateLimit', 'metrics', 'audit', 'usage'] },
-  {
-    name: 'gate: all, draft-11 headers only',
-    file: 'gate',
-    stages: ['auth', 'rateLimit', 'metrics', 'audit', 'usage', 'draft-11']
-  },
-  { name: stack, file: 'connect-stack' },
-  { name: 'Express 5, five middlewares', file: 'express-stack' },
-  { name: 'Fastify and its plugins', file: 'fastify-stack' }
-]
 
 const loads: Load[] = [
   { name: '64 connections, 1 token', connections: 64, pipelining: 1, tokens: 1 },
@@ -50,7 +31,7 @@ export const suite: Suite = {
       const { setting, sign } = await identityProvider(folder)
       for (const [i, load] of (quick ? loads.slice(0, 1) : loads).entries()) {
         const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
-        const pace = quick ? quickPace : i === 0 ? { ...fullPace, requests: 1_000_000 } : fullPace
+        const pace = quick ? quickPace : fullPace
         const result = { name: load.name, servers: await compare(servers, load, tokens, setting, pace) }
         yield i === 0 ? { ...result, targets } : result
       }

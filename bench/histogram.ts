@@ -38,18 +38,18 @@ function latencies(count: number): number[] {
   return Array.from({ length: count }, () => {
     const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
     const stall = random() < 0.001 ? 1_000_000 : 0
-    return 1 + Math.floor(3_000 * Math.exp(normal) + stall)
+    return (1 + 3_000 * Math.exp(normal) + stall) | 0
   })
 }
 
 /** As many values in each power of two: every record touches another part of memory. */
 function scattered(count: number): number[] {
   const random = randomNumbers(2)
-  return Array.from({ length: count }, () => Math.floor(2 ** (31 * random())))
+  return Array.from({ length: count }, () => (2 ** (31 * random())) | 0)
 }
 
 function edges(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => Math.max(2 ** (1 + (i % 30)) + ((i % 3) - 1), 1))
+  return Array.from({ length: count }, (_, i) => Math.max((1 << (1 + (i % 30))) + (i % 3) - 1, 1))
 }
 
 /** The same ones in every run (mulberry32). */

@@ -34,8 +34,7 @@ export interface EndToEndResult {
     p50Ms: number
     p99Ms: number
     p999Ms: number
-    /** Requests that it answered before its heap was looked at, after a garbage collection. */
-    served: number
+    /** After the load and a garbage collection. */
     heapBytes: number
     /** Percentiles of latency: share of requests below 1, and ms. */
     latency: (readonly [share: number, ms: number])[]

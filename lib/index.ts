@@ -211,6 +211,7 @@ export {
   SharedRateLimiter,
   type SharedRateLimiterHandle,
   type SharedRateLimiterOptions,
+  type SharedRateLimiterState,
   type SharedRateLimiterStats
 } from './rate-limit/shared/shared-rate-limiter.ts'
 export type { TierMatch } from './rate-limit/tier-match.ts'

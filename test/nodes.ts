@@ -7,6 +7,10 @@ import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
 const supported = ['20', '22', '24', '26']
+/** ms after which a test that hangs is given up; a test file before Node 24. */
+const testTimeoutMs = 1_200_000
+/** ms after which a whole run is: what still runs then is named. */
+const runTimeoutMs = 3_600_000
 
 interface Run {
   version: string
@@ -58,9 +62,10 @@ function runOn(version: string, files: string[]): Promise<Run> {
     '--test',
     '--test-reporter=spec',
     `--test-concurrency=${availableParallelism()}`,
+    `--test-timeout=${testTimeoutMs}`,
     ...files
   ]
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: runTimeoutMs })
   const output: Buffer[] = []
   child.stdout.on('data', chunk => output.push(chunk))
   child.stderr.on('data', chunk => output.push(chunk))

@@ -34,7 +34,9 @@ export class BenchServer {
       execArgv: ['--expose-gc', '--import', 'tsx', ...nodeOptions],
       env: { ...env, NODE_ENV: 'production' }
     })
-    const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+    const gone = new AbortController()
+    child.once('exit', code => gone.abort(new Error(`${file} ended with ${code}`)))
+    const [{ port }] = (await once(child, 'message', gone)) as [{ port: number }]
     return new BenchServer(child, port)
   }
 

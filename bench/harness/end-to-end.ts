@@ -15,8 +15,6 @@ export interface Pace {
   rounds: number
   /** Whole seconds that a server gets in each round. */
   seconds: number
-  /** Load goes on until every server answered so many, before its heap is looked at. */
-  requests?: number
 }
 
 /** Every server gets its slice in every round, so that what the machine does meanwhile hits all of them. */
@@ -25,7 +23,7 @@ export async function compare(
   load: Load,
   tokens: readonly string[],
   setting: Setting,
-  { rounds, seconds, requests = 0 }: Pace
+  { rounds, seconds }: Pace
 ): Promise<EndToEndResult['servers']> {
   const running = await Promise.all(
     servers.map(({ file, stages = [] }) => BenchServer.start({ file, setting: { ...setting, stages } }))
@@ -36,14 +34,13 @@ export async function compare(
     for (let round = 0; round < rounds; round++) {
       for (const [i, server] of running.entries()) slices[i].push(await slice(server, load, tokens, seconds))
     }
-    const results: EndToEndResult['servers'] = []
-    for (const [i, server] of running.entries()) {
-      let served = slices[i].reduce((sum, { requests }) => sum + requests, 0)
-      while (served < requests) served += (await fire(server.port, load, tokens, 5)).requests
-      const { heapBytes } = await server.collected()
-      results.push({ name: servers[i].name, ...summary(slices[i]), served, heapBytes })
-    }
-    return results
+    return await Promise.all(
+      running.map(async (server, i) => ({
+        name: servers[i].name,
+        ...summary(slices[i]),
+        heapBytes: (await server.collected()).heapBytes
+      }))
+    )
   } finally {
     await Promise.all(running.map(server => server.stop()))
   }
@@ -73,7 +70,7 @@ async function slice(
   }
 }
 
-function summary(slices: Slice[]): Omit<EndToEndResult['servers'][number], 'name' | 'served' | 'heapBytes'> {
+function summary(slices: Slice[]): Omit<EndToEndResult['servers'][number], 'name' | 'heapBytes'> {
   const median = (of: (slice: Slice) => number): number =>
     slices.map(of).sort((a, b) => a - b)[slices.length >> 1]
   const latency = slices[0].latency.map(

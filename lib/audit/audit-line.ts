@@ -19,6 +19,8 @@ interface PrintedCaller {
   readonly text: string
   /** The metadata. */
   readonly evidenceText: string
+  /** The outcome that most exchanges have, and the metadata. */
+  readonly completedText: string
 }
 
 const nobody: PrintedCaller = {
@@ -27,7 +29,8 @@ const nobody: PrintedCaller = {
   isM2M: null,
   evidence: undefined,
   text: ',"user_id":null,"client_id":null,"is_m2m":null',
-  evidenceText: ''
+  evidenceText: '',
+  completedText: ',"outcome":"completed"'
 }
 
 export class AuditLineFormat {
@@ -38,6 +41,13 @@ export class AuditLineFormat {
   readonly #userAgents = new PrintedTexts()
   #second = Number.NaN
   #secondText = ''
+  /** The start of a line, the same for all that ends within a millisecond. */
+  #instant = Number.NaN
+  #instantText = ''
+  #method = ''
+  #statusCode = -1
+  /** Method and status of the last line: most have the same. */
+  #answerText = ''
 
   constructor(clock: WallClock) {
     this.#clock = clock
@@ -49,13 +59,18 @@ export class AuditLineFormat {
     const userAgent = req.headers['user-agent']
     const caller = user === undefined ? nobody : this.#caller(user)
     return (
-      `{"timestamp":"${this.#time(this.#clock.at(exchange.endedAt))}","event_type":"${eventTypeOf(exchange)}"` +
+      this.#start(this.#clock.at(exchange.endedAt)) +
+      eventTexts[eventTypeOf(exchange)] +
       caller.text +
-      `,"path":${jsonString(exchange.path)},"method":${jsonString(req.method ?? '')},"status_code":${exchange.statusCode}` +
-      (clientAddress === undefined ? ',"ip_address":null' : `,"ip_address":"${clientAddress}"`) +
-      (userAgent === undefined ? ',"user_agent":null' : `,"user_agent":${this.#userAgents.of(userAgent)}`) +
-      `,"duration_ms":${milliseconds(exchange.durationMs)},"outcome":"${exchange.outcome}"` +
-      caller.evidenceText +
+      `,"path":${jsonString(exchange.path)}${this.#answer(req.method ?? '', exchange.statusCode)}` +
+      (clientAddress === undefined
+        ? ',"ip_address":null,"user_agent":'
+        : `,"ip_address":"${clientAddress}","user_agent":`) +
+      (userAgent === undefined ? 'null' : this.#userAgents.of(userAgent)) +
+      `,"duration_ms":${milliseconds(exchange.durationMs)}` +
+      (exchange.outcome === 'completed'
+        ? caller.completedText
+        : `,"outcome":"${exchange.outcome}"${caller.evidenceText}`) +
       (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(String(exchange.tokenId))}`) +
       (denial === undefined
         ? ''
@@ -109,13 +124,28 @@ export class AuditLineFormat {
     return printed
   }
 
-  #time(epochMs: number): string {
-    const second = Math.floor(epochMs / 1_000)
-    if (second !== this.#second) {
-      this.#second = second
-      this.#secondText = flat(new Date(second * 1_000).toISOString().slice(0, 19))
+  /** Up to the milliseconds of the timestamp. */
+  #start(epochMs: number): string {
+    const instant = Math.floor(epochMs)
+    if (instant !== this.#instant) {
+      const second = Math.floor(instant / 1_000)
+      if (second !== this.#second) {
+        this.#second = second
+        this.#secondText = flat(`{"timestamp":"${new Date(second * 1_000).toISOString().slice(0, 19)}`)
+      }
+      this.#instant = instant
+      this.#instantText = this.#secondText + thousandths[instant - second * 1_000]
     }
-    return `${this.#secondText}${thousandths[Math.floor(epochMs) - second * 1_000]}Z`
+    return this.#instantText
+  }
+
+  #answer(method: string, statusCode: number): string {
+    if (statusCode !== this.#statusCode || method !== this.#method) {
+      this.#method = method
+      this.#statusCode = statusCode
+      this.#answerText = `,"method":${jsonString(method)},"status_code":${statusCode}`
+    }
+    return this.#answerText
   }
 }
 
@@ -130,18 +160,22 @@ function isOf(printed: PrintedCaller, { id, clientId, isM2M, evidence }: Identit
 
 function printedCaller({ id, clientId, isM2M, evidence }: Identity): PrintedCaller {
   const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
-  return {
-    id,
-    clientId,
-    isM2M,
-    evidence,
-    text: flat(fields),
-    evidenceText: evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
-  }
+  const evidenceText = evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
+  const completedText = flat(`,"outcome":"completed"${evidenceText}`)
+  return { id, clientId, isM2M, evidence, text: flat(fields), evidenceText, completedText }
+}
+
+/** From the end of the timestamp on. */
+const eventTexts = {
+  request_success: 'Z","event_type":"request_success"',
+  request_error: 'Z","event_type":"request_error"',
+  request_exception: 'Z","event_type":"request_exception"',
+  auth_failure: 'Z","event_type":"auth_failure"',
+  access_denied: 'Z","event_type":"access_denied"'
 }
 
 /** The names that the log's readers filter by. A status of 0 is a request that nobody answered. */
-function eventTypeOf({ error, statusCode }: Exchange): string {
+function eventTypeOf({ error, statusCode }: Exchange): keyof typeof eventTexts {
   if (error !== undefined) return 'request_exception'
   if (statusCode === 401) return 'auth_failure'
   if (statusCode === 403) return 'access_denied'

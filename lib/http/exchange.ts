@@ -1,16 +1,19 @@
-/** One request and its response, seen once for all stages. The only code that touches `res.writeHead`. */
+/** One request and its response, seen once for all stages. The only code that replaces `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AsyncHolder } from './async-context.ts'
-import { ClientAddress } from './client-address.ts'
-import { type Connection, connectionOf } from './connection.ts'
 import {
-  coreStoreHeader,
-  coreWriteHead,
-  type HeaderLines,
-  PendingHeaders,
-  type StoreHeader,
-  type WriteHead
-} from './head.ts'
+  type Bearing,
+  hookedCoreWriteHead,
+  hookedStoreHeader,
+  hookedWriteHead,
+  onClose,
+  onFinish,
+  onStreamClose
+} from './bearing.ts'
+import { ClientAddress } from './client-address.ts'
+import { clientGone } from './client-gone.ts'
+import { type Connection, connectionOf } from './connection.ts'
+import { coreWriteHead, type HeaderLines, PendingHeaders, type WriteHead } from './head.ts'
 import type { Identity } from './identity.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
@@ -32,11 +35,6 @@ export interface ExchangeContext {
   readonly clientAddress: ClientAddress
   readonly reporter: Reporter
 }
-
-/** Why signals fire. One for all: a client that leaves should not cost a stack trace. */
-const clientGone = new DOMException('The client is gone', 'AbortError')
-const kExchange = Symbol('ostiary.exchange')
-type Bearing = { [kExchange]?: Exchange }
 
 /** What an exchange gets that was given no context. */
 export const defaultContext: ExchangeContext = {
@@ -71,12 +69,16 @@ export class Exchange {
   newer: Exchange | undefined = undefined
   /** @internal What `currentExchange` reads, if it is kept at all. */
   asyncHolder: AsyncHolder | undefined = undefined
+  /** @internal What the metrics file the request under, once they have read it. */
+  origin: number | undefined = undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
   #pending: PendingHeaders | undefined = undefined
   #headListeners: ExchangeListener[] | undefined = undefined
-  #endListeners: ExchangeListener[] | undefined = undefined
+  /** With room for as many as a whole gate has: an array that grows takes another 150 bytes. */
+  #endListeners: (ExchangeListener | undefined)[] | undefined = undefined
+  #endCount = 0
   #state: Record<string, unknown> | undefined = undefined
   #abort: AbortController | undefined = undefined
   #entered: unknown = undefined
@@ -92,10 +94,10 @@ export class Exchange {
     this.connection = connectionOf(req)
     this.connection.open(this)
     // Test tools use a response again: what is hooked already is not hooked once more.
-    const earlier = (res as Bearing)[kExchange]
+    const earlier = (res as Bearing)._ostiaryExchange
     this.#writeHead = earlier === undefined ? (res.writeHead as unknown as WriteHead) : earlier.#writeHead
-    ;(req as Bearing)[kExchange] = this
-    ;(res as Bearing)[kExchange] = this
+    ;(req as Bearing)._ostiaryExchange = this
+    ;(res as Bearing)._ostiaryExchange = this
     const hook = this.#writeHead === coreWriteHead ? hookedCoreWriteHead : hookedWriteHead
     res.writeHead = hook as unknown as typeof res.writeHead
     this.#listen()
@@ -148,8 +150,10 @@ export class Exchange {
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
     if (this.outcome !== 'pending') this.#call(listener)
-    else if (this.#endListeners === undefined) this.#endListeners = [listener]
-    else this.#endListeners.push(listener)
+    else if (this.#endListeners === undefined) {
+      this.#endListeners = [listener, undefined, undefined, undefined, undefined]
+      this.#endCount = 1
+    } else this.#endListeners[this.#endCount++] = listener
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -236,7 +240,7 @@ export class Exchange {
     const listeners = this.#endListeners
     if (listeners !== undefined) {
       this.#endListeners = undefined
-      for (let i = 0; i < listeners.length; i++) this.#call(listeners[i])
+      for (let i = 0; i < this.#endCount; i++) this.#call(listeners[i] as ExchangeListener)
     }
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
   }
@@ -260,7 +264,7 @@ export class Exchange {
     const stream = streamOf(this.req)
     if (stream !== undefined) {
       // The compat response says nothing when a HEAD request is reset; its stream always does.
-      ;(stream as Bearing)[kExchange] = this
+      ;(stream as Bearing)._ostiaryExchange = this
       stream.on('close', onStreamClose)
       return
     }
@@ -278,19 +282,16 @@ export class Exchange {
   }
 }
 
-/** Whether this was thrown because `exchange.signal` fired: no fault of the handler's, and nobody is left to tell. */
-export function isClientGone(error: unknown): boolean {
-  return error === clientGone || (error as { cause?: unknown } | null | undefined)?.cause === clientGone
-}
-
 /** The exchange of a request; makes it when this is the first Ostiary code to see the request. */
 export function openExchange(req: IncomingMessage, res: ServerResponse, context?: ExchangeContext): Exchange {
-  return (req as Bearing)[kExchange] ?? openOn(req, res) ?? new Exchange(req, res, context ?? defaultContext)
+  return (
+    (req as Bearing)._ostiaryExchange ?? openOn(req, res) ?? new Exchange(req, res, context ?? defaultContext)
+  )
 }
 
 /** The exchange of a request, if Ostiary has seen it. */
 export function knownExchangeOf(req: IncomingMessage): Exchange | undefined {
-  return (req as Bearing)[kExchange]
+  return (req as Bearing)._ostiaryExchange
 }
 
 /**
@@ -305,40 +306,8 @@ export function exchangeOf(req: IncomingMessage): Exchange {
 
 /** Adapters make a request of their own for a response that is open already. */
 function openOn(req: IncomingMessage, res: ServerResponse): Exchange | undefined {
-  const exchange = (res as Bearing)[kExchange]
+  const exchange = (res as Bearing)._ostiaryExchange
   if (exchange === undefined || exchange.outcome !== 'pending') return undefined
-  ;(req as Bearing)[kExchange] = exchange
+  ;(req as Bearing)._ostiaryExchange = exchange
   return exchange
-}
-
-function hookedWriteHead(this: ServerResponse): ServerResponse {
-  // `arguments`, not a rest parameter: it would allocate, and the arguments pass through untouched.
-  return ((this as Bearing)[kExchange] as Exchange).writeHead(arguments)
-}
-
-function hookedCoreWriteHead(
-  this: ServerResponse,
-  status: unknown,
-  reason: unknown,
-  headers: unknown
-): ServerResponse {
-  return ((this as Bearing)[kExchange] as Exchange).writeHeadOfCore(status, reason, headers)
-}
-
-function hookedStoreHeader(this: ServerResponse, firstLine: string, headers: unknown): void {
-  const { headLines } = (this as Bearing)[kExchange] as Exchange
-  ;(coreStoreHeader as StoreHeader).call(this, firstLine + headLines, headers)
-}
-
-function onFinish(this: ServerResponse): void {
-  ;(this as Bearing)[kExchange]?.end(true)
-}
-
-/** What the stream says of itself tells whether it finished. */
-function onStreamClose(this: Bearing): void {
-  this[kExchange]?.end(true)
-}
-
-function onClose(this: ServerResponse): void {
-  ;(this as Bearing)[kExchange]?.end(false)
 }

@@ -1,14 +1,8 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { runInContext } from './async-context.ts'
-import {
-  type Caller,
-  defaultContext,
-  type Exchange,
-  type ExchangeContext,
-  isClientGone,
-  openExchange
-} from './exchange.ts'
+import { isClientGone } from './client-gone.ts'
+import { type Caller, defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
 import type { PathFilter } from './path-filter.ts'
 import { answerProblem } from './problem.ts'
 import { keepTicksFast } from './tick-objects.ts'
@@ -99,6 +93,8 @@ function checkHandler(method: string, handler: unknown): void {
 
 class Runner {
   readonly #steps: readonly Step[]
+  /** By step. Looked up once: where all stages are entered, each look-up would be megamorphic. */
+  readonly #enters: readonly Stage['enter'][]
   readonly #context: ExchangeContext
   readonly #skip: PathFilter | undefined
   readonly #asyncContext: boolean
@@ -108,6 +104,7 @@ class Runner {
     { clientAddress, reporter, skip, asyncContext = false }: PipelineContext
   ) {
     this.#steps = steps
+    this.#enters = steps.map(step => (typeof step === 'function' ? neverEntered : step.enter))
     this.#context = {
       clientAddress: clientAddress ?? defaultContext.clientAddress,
       reporter: reporter ?? defaultContext.reporter
@@ -142,7 +139,7 @@ class Runner {
       }
       let passed: boolean | Promise<boolean>
       try {
-        passed = step.enter(exchange)
+        passed = this.#enters[i].call(step, exchange)
       } catch (error) {
         fail(exchange, error, next)
         return
@@ -210,6 +207,11 @@ class Runner {
     if (this.#asyncContext) runInContext(exchange, () => proceed(exchange, next, handler))
     else proceed(exchange, next, handler)
   }
+}
+
+/** Stands for plain middleware, which is called. */
+function neverEntered(): boolean {
+  return false
 }
 
 function proceed(exchange: Exchange, next: Next | undefined, handler: RequestHandler | undefined): void {

@@ -132,6 +132,9 @@ export class LimiterWindows implements WindowSet {
   }
 
   async #reserveAll(keys: readonly string[], cost: number): Promise<Verdict> {
+    const [first, ...others] = this.limiters
+    const together = others.length === 0 ? undefined : first.reserveWith?.(others, keys, cost)
+    if (together !== undefined) return verdictOnAll(await together)
     const asked = await Promise.allSettled(
       this.windows.map(
         async ({ limiter }, i) => await (limiter.reserve as Reserve).call(limiter, keys[i], cost)
@@ -140,11 +143,16 @@ export class LimiterWindows implements WindowSet {
     const reservations: Reservation[] = []
     for (const one of asked) if (one.status === 'fulfilled') reservations.push(one.value)
     const failed = asked.find(one => one.status === 'rejected')
-    const allowed = failed === undefined && reservations.every(({ decision }) => decision.allowed)
-    if (!allowed) await Promise.all(reservations.map(reservation => reservation.refund()))
-    if (failed !== undefined) throw failed.reason
-    return { allowed, decisions: reservations.map(({ decision }) => decision), reservations }
+    if (failed === undefined) return verdictOnAll(reservations)
+    await Promise.all(reservations.map(reservation => reservation.refund()))
+    throw failed.reason
   }
+}
+
+async function verdictOnAll(reservations: readonly Reservation[]): Promise<Verdict> {
+  const allowed = reservations.every(({ decision }) => decision.allowed)
+  if (!allowed) await Promise.all(reservations.map(reservation => reservation.refund()))
+  return { allowed, decisions: reservations.map(({ decision }) => decision), reservations }
 }
 
 type Reserve = NonNullable<Limiter['reserve']>

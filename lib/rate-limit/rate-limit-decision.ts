@@ -69,6 +69,15 @@ export interface Limiter {
   clearAll(): void | Promise<void>
   /** `consume` with a way back. Only a limiter that has it can be used with `refundOn`. */
   reserve?(identifier: string, cost?: number, now?: number): Reservation | Promise<Reservation>
+  /**
+   * `reserve` with other limiters, all or none, in one step; undefined when it cannot with these, and each is asked and
+   * refunded then. The identifiers begin with its own.
+   */
+  reserveWith?(
+    others: readonly Limiter[],
+    identifiers: readonly string[],
+    cost: number
+  ): Promise<readonly Reservation[]> | undefined
 }
 
 /**

@@ -4,7 +4,7 @@ import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import type { GuardedRequest, Stage } from '../http/pipeline.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
-import type { Identify, Verdict, WindowSet } from './limit-windows.ts'
+import type { Identify, LimitWindow, Verdict, WindowSet } from './limit-windows.ts'
 import { CallerWindows, shared, type WindowSource, windowSource } from './limits.ts'
 import { Lockout } from './lockout.ts'
 import type { RateLimitOptions, RateLimitStats, TierOptions } from './rate-limit.ts'
@@ -130,16 +130,24 @@ export class RateLimitStage implements Stage {
 
   /** Whose budget each window charges; undefined when the client is gone. */
   #keysOf(exchange: Exchange, { windows }: WindowSet): string[] | undefined {
+    if (windows.length === 1) {
+      const key = this.#keyOf(exchange, windows[0], undefined)
+      return key === undefined ? undefined : [key]
+    }
     const keys: string[] = []
     let common: string | undefined
-    for (let i = 0; i < windows.length; i++) {
-      const identify = windows[i].identifier
-      if (identify === undefined) common ??= this.#commonKey(exchange)
-      const key = identify === undefined ? common : identified(identify, exchange, this.name)
+    for (const window of windows) {
+      const key = this.#keyOf(exchange, window, common)
       if (key === undefined) return undefined
+      if (window.identifier === undefined) common = key
       keys.push(key)
     }
     return keys
+  }
+
+  #keyOf(exchange: Exchange, { identifier }: LimitWindow, common: string | undefined): string | undefined {
+    if (identifier !== undefined) return identified(identifier, exchange, this.name)
+    return common ?? this.#commonKey(exchange)
   }
 
   #commonKey(exchange: Exchange): string | undefined {

@@ -261,10 +261,11 @@ export class SqliteThread {
       execArgv: ['--no-warnings'],
       workerData: { ...this.#options, progress: this.#progress }
     })
-    worker.unref()
     worker.on('message', (reply: Reply) => this.#settle(worker, reply))
     worker.on('error', error => this.#died(worker, error as Error))
     worker.on('exit', code => this.#died(worker, new Error(`the SQLite thread ended with code ${code}`)))
+    // Last: to listen for messages would hold the process again.
+    worker.unref()
     return worker
   }
 

@@ -2,7 +2,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type SqliteDriver, type SqliteDriverName, sqliteDriver } from './sqlite-driver.ts'
-import { SqliteThread } from './sqlite-thread.ts'
+import { SqliteError, SqliteThread } from './sqlite-thread.ts'
 import { prepareUsageTable, usageInsert, usageQueries, usageStatsOf } from './sqlite-usage-schema.ts'
 import {
   type UsageQuery,
@@ -23,6 +23,8 @@ export interface SqliteUsageStoreOptions {
   clock?: () => number
 }
 
+/** SQLITE_BUSY */
+const busy = 5
 /** Statistics that may wait for the reading thread at once. */
 const maxQuestions = 100
 /** ms that an exiting process waits for the writing thread. */
@@ -81,8 +83,8 @@ export class SqliteUsageStore implements UsageStore {
     try {
       await this.#writer.insert(usageInsert(records))
     } catch (error) {
-      // Whatever became of the file, the next batch looks at it anew.
-      this.#prepared = false
+      // Whatever became of the file, the next batch looks at it anew. A lock says nothing about the file.
+      this.#prepared = error instanceof SqliteError && error.sqliteCode === busy
       throw error
     }
   }
@@ -140,8 +142,8 @@ export class SqliteUsageStore implements UsageStore {
   }
 }
 
-/** SQLITE_BUSY, as `node:sqlite` and as libsql say it. */
+/** As `node:sqlite` and as libsql say it. */
 function isBusy(error: unknown): boolean {
   const { errcode, rawCode } = error as { errcode?: number; rawCode?: number }
-  return ((errcode ?? rawCode ?? 0) & 0xff) === 5
+  return ((errcode ?? rawCode ?? 0) & 0xff) === busy
 }

@@ -14,9 +14,9 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import fc from 'fast-check'
 import { AuditFile } from '../../lib/audit/audit-file.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { unescape as unescapeBytes } from 'node:querystring'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
 import { defaultSkip, PathFilter } from '../../lib/http/path-filter.ts'
+import { fc } from '../support/seeded.ts'
 
 describe('the default', () => {
   const filter = new PathFilter(defaultSkip)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { RateLimiter } from '../../lib/rate-limit/rate-limiter.ts'
+import { fc } from '../support/seeded.ts'
 import { type Consume, type Scenario, type Step, violation, WindowOracle } from './window-oracle.ts'
 
 /** Times are quarters of a ms, so that sums and differences are exact. */

@@ -534,6 +534,24 @@ test('what keys share at the cap goes along, and who shares it', () => {
   assert.equal(empty.export(5_000).overflow, undefined)
 })
 
+test('a state in any order: who is dead first makes room first', () => {
+  const limiter = new RateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock: () => 0 })
+  limiter.import({
+    version: 1,
+    windowMs: 1_000,
+    exportedAt: 0,
+    clockAt: 0,
+    keys: [
+      ['late', [[900, 1]]],
+      ['early', [[100, 1]]]
+    ],
+    overflow: { stamps: [[500, 1]], keys: [['x', 500]] }
+  })
+  assert.equal(limiter.consume('fresh', 3, 99).allowed, false)
+  assert.equal(limiter.consume('fresh', 3, 100).allowed, true)
+  assert.deepEqual([limiter.peek('late', 1, 100).remaining, limiter.stats.reclaimed], [2, 1])
+})
+
 test('what is no state is not imported', () => {
   const good = { version: 1, windowMs: 1_000, exportedAt: 1, clockAt: null, keys: [['k', [[5, 1]]]] }
   const bad: unknown[] = [

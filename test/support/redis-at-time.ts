@@ -1,8 +1,13 @@
 /** A client of a real server on which scripts see the time that the test says, and keys do not expire by themselves. */
 import { Redis } from 'ioredis'
-import { consumeScript, refundScript, resetScript } from '../../lib/rate-limit/redis/window-script.ts'
+import {
+  consumeScript,
+  refundScript,
+  resetScript,
+  togetherScript
+} from '../../lib/rate-limit/redis/window-script.ts'
 
-const scripts = [consumeScript, refundScript, resetScript]
+const scripts = [consumeScript, togetherScript, refundScript, resetScript]
 
 /** Stands before the unchanged script: the same server, the same commands, another clock. */
 const otherClock = `

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import fc from 'fast-check'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()
@@ -94,7 +94,7 @@ test('groups of any size become one row for each of their rows', async t => {
       )
       await sqlite.query([{ sql: 'DELETE FROM pairs', values: [] }])
     }),
-    { numRuns: 40 }
+    { numRuns: 15 }
   )
 })
 
@@ -166,12 +166,12 @@ test('insertSync waits for everything, and says when it failed', async t => {
   const { path } = database()
   const sqlite = thread(t, path)
   const first = sqlite.insert(pairs('a'))
-  sqlite.insertSync(pairs('b', 'c'), 10_000)
+  sqlite.insertSync(pairs('b', 'c'), 600_000)
   const connection = driver.open(path)
   t.after(() => connection.close())
   assert.deepEqual({ ...(connection.prepare(count[0].sql).all()[0] as object) }, { count: 3 })
   await first
-  assert.throws(() => sqlite.insertSync(pairs(null), 10_000), /could not insert/)
+  assert.throws(() => sqlite.insertSync(pairs(null), 600_000), /could not insert/)
 })
 
 test('insertSync does not wait for ever', async t => {

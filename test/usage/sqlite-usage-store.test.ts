@@ -4,11 +4,11 @@ import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import fc from 'fast-check'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { usageQueries } from '../../lib/usage/sqlite-usage-schema.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
 import type { UsageRecord } from '../../lib/usage/usage-store.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { now, record, storeContract } from './store-contract.ts'
 
@@ -288,6 +288,20 @@ for (const driver of drivers) {
     assert.equal(count, stored)
   })
 
+  test(`${driver}: a store that wrote nothing yet does not keep a process alive`, () => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const program = `
+      import { SqliteUsageStore } from ${moduleUrl('sqlite-usage-store')}
+      new SqliteUsageStore({ path: ${JSON.stringify(path)}, driver: '${driver}' })`
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', program],
+      // Far longer than it takes: it would live for ever.
+      { encoding: 'utf8', timeout: 120_000 }
+    )
+    assert.equal(status, 0, stderr)
+  })
+
   test(`${driver}: several writers share one file`, async t => {
     const path = join(temporaryFolder(), 'usage.db')
     const stores = Array.from({ length: 3 }, () => {
@@ -322,6 +336,11 @@ for (const driver of drivers) {
     const path = join(temporaryFolder(), 'usage.db')
     const store = open(t, path)
     const writing = store.append(Array.from({ length: 2_000 }, () => record()))
+    // As long as it takes: a busy machine may need more than an exit has.
+    const { wait } = Atomics
+    t.mock.method(Atomics, 'wait', (words: Int32Array, index: number, value: number) =>
+      wait(words, index, value)
+    )
     store.appendSync([record()])
     const { count } = databaseAt(t, path, driver)
       .prepare('SELECT count(*) AS count FROM token_usage')

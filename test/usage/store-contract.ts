@@ -1,8 +1,9 @@
 /** What every usage store must do. */
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import fc from 'fast-check'
 import type { UsageRecord, UsageStats, UsageStore } from '../../lib/usage/usage-store.ts'
+import { fc } from '../support/seeded.ts'
 
 export const now = Date.parse('2030-06-15T12:00:00Z')
 const dayMs = 86_400_000

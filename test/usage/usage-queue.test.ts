@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import type { Exchange, Identity } from '../../lib/http/exchange.ts'
 import { UsageQueue } from '../../lib/usage/usage-queue.ts'
 import type { UsageRecord } from '../../lib/usage/usage-store.ts'
+import { fc } from '../support/seeded.ts'
 
 type Step = { kind: 'add'; record: UsageRecord } | { kind: 'read' | 'release'; count: number }
 

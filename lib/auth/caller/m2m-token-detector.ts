@@ -102,7 +102,7 @@ function clientIdOf(token: TokenShape, provider: Provider | undefined): string |
   }
   if (token.sub !== undefined && token.sub === token.iss) return token.sub
   return (
-    idTokenAudience(token) ?? (token.sub !== undefined && token.sub === token.claims.aud ? token.sub : null)
+    idTokenAudience(token) ?? (token.sub !== undefined && token.sub === token.onlyAudience ? token.sub : null)
   )
 }
 

@@ -119,8 +119,15 @@ export class JwksCache implements KeySource {
     const now = this.#clock.monotonic()
     if (this.#usableSet(now) === undefined) return this.#flight ?? this.#refresh()
     if (kid === undefined) return undefined
+    // A refresh that began before the key was published does not bring it.
+    return this.#flight === undefined ? this.#ask(kid) : this.#flight.then(() => this.#ask(kid))
+  }
+
+  /** Asks the identity provider for a key that was not in the set a moment ago, if that is worth it. */
+  #ask(kid: string): Promise<void> | undefined {
+    if (this.#stop.signal.aborted || this.#consecutiveFailures > 0 || this.has(kid)) return undefined
     if (this.#flight !== undefined) return this.#flight
-    if (!this.#unknown.mayAsk(kid, now)) return undefined
+    if (!this.#unknown.mayAsk(kid, this.#clock.monotonic())) return undefined
     return this.#refresh(true).then(() => {
       if (this.#consecutiveFailures === 0 && !this.has(kid))
         this.#unknown.missing(kid, this.#clock.monotonic())

@@ -91,8 +91,8 @@ export class ApiKeys implements OpaqueTokens {
   async resolve(text: string): Promise<VerifiedToken | Refusal> {
     const tokenHash = apiKeyHash(text)
     try {
-      const looking = this.#lookup(tokenHash)
-      const record = looking instanceof Promise ? await within(this.#timeoutMs, looking) : looking
+      // Query builders give no promise, but what can be awaited like one.
+      const record = await within(this.#timeoutMs, Promise.resolve(this.#lookup(tokenHash)))
       if (record === null || record === undefined) return unknownKey
       checkRecord(record)
       return isSame(record.tokenHash, tokenHash) ? this.#admit(text, record) : unknownKey

@@ -1,4 +1,4 @@
-/** Which of the formats that metrics come in a scraper wants. */
+/** Which of the formats that metrics come in a scraper wants, and whether it reads gzip. */
 
 export type MetricsFormat = 'text' | 'openmetrics' | 'protobuf' | 'json'
 
@@ -28,19 +28,41 @@ const maxLength = 2_048
 export function acceptedFormat(accept: string | undefined, protobuf: boolean): MetricsFormat {
   let best: MetricsFormat = 'text'
   let bestQuality = 0
-  for (const range of (accept ?? '').slice(0, maxLength).split(',')) {
-    const [type, ...rest] = range.split(';').map(part => part.trim().toLowerCase())
-    const format = Object.hasOwn(mediaTypes, type) ? mediaTypes[type] : undefined
+  for (const { name, given, quality } of ranges(accept)) {
+    const format = Object.hasOwn(mediaTypes, name) ? mediaTypes[name] : undefined
     if (format === undefined || (format === 'protobuf' && !protobuf)) continue
-    const given = new Map(rest.map(parameter => keyAndValue(parameter)))
     if (!meansFormat(format, given)) continue
-    const quality = qualityOf(given.get('q'))
     if (quality > bestQuality) {
       best = format
       bestQuality = quality
     }
   }
   return best
+}
+
+/** Whether gzip is acceptable, and no less than the bytes as they are (RFC 9110, section 12.5.3). */
+export function acceptsGzip(acceptEncoding: string | undefined): boolean {
+  const qualities = new Map<string, number>()
+  for (const { name, quality } of ranges(acceptEncoding)) {
+    qualities.set(name === 'x-gzip' ? 'gzip' : name, quality)
+  }
+  const quality = qualities.get('gzip') ?? qualities.get('*') ?? 0
+  return quality > 0 && quality >= (qualities.get('identity') ?? 0)
+}
+
+interface Range {
+  name: string
+  given: ReadonlyMap<string, string>
+  quality: number
+}
+
+function ranges(header: string | undefined): Range[] {
+  const parts = (header ?? '').slice(0, maxLength).split(',')
+  return parts.map(part => {
+    const [name, ...rest] = part.split(';').map(piece => piece.trim().toLowerCase())
+    const given = new Map(rest.map(parameter => keyAndValue(parameter)))
+    return { name, given, quality: qualityOf(given.get('q')) }
+  })
 }
 
 function keyAndValue(parameter: string): [string, string] {

@@ -1,5 +1,7 @@
 /** Answers scrapers: Prometheus text, OpenMetrics, protobuf or JSON, to whom it is meant for. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { constants, gzip } from 'node:zlib'
 import { type Exchange, exchangeOf } from '../../http/exchange.ts'
 import {
   composed,
@@ -10,7 +12,7 @@ import {
 } from '../../http/pipeline.ts'
 import { answerProblem, refuse } from '../../http/problem.ts'
 import { MetricRegistry } from '../metric-registry.ts'
-import { acceptedFormat, type MetricsFormat } from './accept.ts'
+import { acceptedFormat, acceptsGzip, type MetricsFormat } from './accept.ts'
 import { exposeInSlices, type MetricEncoder } from './exposition.ts'
 import { MetricsJson } from './metrics-json.ts'
 import { PrometheusText } from './prometheus.ts'
@@ -37,7 +39,12 @@ export interface MetricsEndpointOptions {
   protobuf?: boolean
   /** Adds `_created` samples to OpenMetrics. Default false: Prometheus stores them as series of their own. */
   created?: boolean
+  /** Compresses answers of 1 KiB and more for scrapers that accept gzip, away from the event loop. Default true. */
+  gzip?: boolean
 }
+
+/** A smaller answer fits in one packet as it is. */
+const minGzipBytes = 1_024
 
 /**
  * A request listener for GET and HEAD, in the format that `Accept` asks for: Prometheus text unless it names OpenMetrics,
@@ -53,17 +60,17 @@ export interface MetricsEndpointOptions {
 export function metricsEndpoint(
   options: MetricsEndpointOptions
 ): (req: IncomingMessage, res: ServerResponse) => void {
-  const { registry, auth, protobuf = false, created = false } = options ?? {}
+  const { registry, auth, protobuf = false, created = false, gzip = true } = options ?? {}
   if (!(registry instanceof MetricRegistry)) {
     throw new TypeError(`metricsEndpoint: registry must be a MetricRegistry, got ${String(registry)}`)
   }
-  for (const [name, value] of Object.entries({ protobuf, created })) {
+  for (const [name, value] of Object.entries({ protobuf, created, gzip })) {
     if (typeof value !== 'boolean') {
       throw new TypeError(`metricsEndpoint: ${name} must be true or false, got ${String(value)}`)
     }
   }
   const answers = new Answers(registry, created)
-  return composed(guards(auth)).wrap((req, res) => answer(req, res, answers, protobuf))
+  return composed(guards(auth)).wrap((req, res) => answer(req, res, answers, { protobuf, gzip }))
 }
 
 function guards(auth: MetricsEndpointOptions['auth']): (Stage | Middleware)[] {
@@ -121,26 +128,51 @@ async function answer(
   req: IncomingMessage,
   res: ServerResponse,
   answers: Answers,
-  protobuf: boolean
+  offered: { protobuf: boolean; gzip: boolean }
 ): Promise<void> {
   if (req.method !== 'GET' && req.method !== 'HEAD') {
     answerProblem(exchangeOf(req), { status: 405, headers: { Allow: 'GET, HEAD' } })
     return
   }
-  const { contentType, body } = await answers.get(acceptedFormat(req.headers.accept, protobuf))
+  const made = await answers.get(acceptedFormat(req.headers.accept, offered.protobuf))
+  const zips = offered.gzip && acceptsGzip(req.headers['accept-encoding'] as string | undefined)
+  const { body, contentEncoding } = zips ? await made.zipped() : (made as Encoded)
   if (exchangeOf(req).outcome !== 'pending') return
   res.writeHead(200, {
-    'Content-Type': contentType,
+    'Content-Type': made.contentType,
+    ...(contentEncoding === undefined ? undefined : { 'Content-Encoding': contentEncoding }),
     'Content-Length': body.length,
     'Cache-Control': 'no-store',
-    Vary: 'Accept'
+    Vary: offered.gzip ? 'Accept, Accept-Encoding' : 'Accept'
   })
   res.end(body)
 }
 
-interface Answer {
-  contentType: string
+interface Encoded {
   body: Buffer
+  contentEncoding?: 'gzip'
+}
+
+const gzipInPool = promisify(gzip)
+
+class Answer implements Encoded {
+  readonly contentType: string
+  readonly body: Buffer
+  #zipped: Promise<Encoded> | undefined
+
+  constructor(contentType: string, body: Buffer) {
+    this.contentType = contentType
+    this.body = body
+  }
+
+  /** Compressed, once for all who share the answer. Fast before small: lines of metrics are so alike that little is left. */
+  zipped(): Encoded | Promise<Encoded> {
+    if (this.body.length < minGzipBytes) return this
+    this.#zipped ??= gzipInPool(this.body, { level: constants.Z_BEST_SPEED, chunkSize: 65_536 }).then(
+      body => ({ body, contentEncoding: 'gzip' })
+    )
+    return this.#zipped
+  }
 }
 
 class Answers {
@@ -169,7 +201,7 @@ class Answers {
     const encoder = this.#encoder(format, this.#capacities.get(format))
     const body = await exposeInSlices(this.#registry, encoder)
     this.#capacities.set(format, body.length + 4_096)
-    return { contentType: encoder.contentType, body }
+    return new Answer(encoder.contentType, body)
   }
 
   #encoder(format: MetricsFormat, capacity = 16_384): MetricEncoder {

@@ -114,7 +114,9 @@ function decodePlain(bytes: Uint8Array): Decoded {
     throw wrongLength(`${declared} bytes of counts are declared, there are ${payload.length}`)
   }
   const { layout } = header
-  const counts = new OwnCounts(layout.length, 0)
+  // Of V2, a count takes a byte or two, mostly.
+  const counters = Math.ceil(payload.length / (header.version === 2 ? 2 : header.wordBytes))
+  const counts = new OwnCounts(layout.length, counters)
   if (header.version === 2) readZigZags(payload, layout, counts)
   else readWords(payload, header.wordBytes, layout, counts)
   return { layout, counts }

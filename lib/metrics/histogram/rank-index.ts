@@ -17,7 +17,8 @@ export class RankIndex {
 
   /** The first index at which the running total reaches `rank`, from 1 up; the last one in use if it never does. */
   indexOf(rank: number): number {
-    const [counts, sums] = [this.#counts, this.#sums]
+    const counts = this.#counts
+    const sums = this.#sums
     let running = 0
     let chunk = 0
     while (chunk < sums.length && running + sums[chunk]! < rank) running += sums[chunk++]!

@@ -23,13 +23,10 @@ const ends = ['completed', 'aborted', 'failed']
 /** Method and scheme alone, as in-flight requests are counted. */
 export const originCount: number = methods.length * 2
 
-const kOrigin = Symbol('ostiary.origin')
-type Bearing = Exchange & { [kOrigin]?: number }
-
 /** As it was when this was first asked: `req.method` may be overridden on the way. */
-export function originOf(exchange: Bearing): number {
-  exchange[kOrigin] ??= readOrigin(exchange)
-  return exchange[kOrigin]
+export function originOf(exchange: Exchange): number {
+  exchange.origin ??= readOrigin(exchange)
+  return exchange.origin
 }
 
 function readOrigin({ req }: Exchange): number {

@@ -52,7 +52,9 @@ export class RedisRateLimiter implements Limiter {
   readonly maxRequests: number
   readonly windowMs: number
   readonly #store: RedisStore
-  readonly #window: RedisWindow
+  /** @internal */
+  readonly window: RedisWindow
+  readonly #client: RedisRateLimiterOptions['client']
   readonly #blocked: BlockedKeys
   readonly #leases: Leases | undefined
   readonly #onOutage: 'closed' | 'open' | 'local'
@@ -69,14 +71,15 @@ export class RedisRateLimiter implements Limiter {
     this.maxRequests = maxRequests
     this.windowMs = windowMs
     this.#clock = clock
+    this.#client = options.client
     this.#onOutage = settings.onOutage
     this.#local = new RateLimiter({ maxRequests, windowSeconds: options.windowSeconds, maxKeys, clock })
     this.#store = new RedisStore({ client: options.client, timeoutMs, retryMs, reporter, clock })
-    this.#window = new RedisWindow(this.#store, keys, windowMs, maxRequests, settings.resolutionMs)
+    this.window = new RedisWindow(this.#store, keys, windowMs, maxRequests, settings.resolutionMs)
     this.#blocked = new BlockedKeys(maxRequests, blockedKeys)
     if (settings.lease > 1) {
       this.#leases = new Leases({
-        window: this.#window,
+        window: this.window,
         blocked: this.#blocked,
         limit: maxRequests,
         windowMs,
@@ -113,7 +116,7 @@ export class RedisRateLimiter implements Limiter {
     checkIdentifier(identifier)
     checkCost(cost)
     try {
-      const answer = await this.#window.consume(identifier, cost, true)
+      const answer = await this.window.consume(identifier, cost, true)
       const left = this.#leases?.left(identifier) ?? 0
       const decision = this.#decisionOf(answer, left)
       return left >= cost && !decision.allowed ? { ...decision, allowed: true, retryAfterMs: 0 } : decision
@@ -139,7 +142,7 @@ export class RedisRateLimiter implements Limiter {
   async reset(identifier: string): Promise<void> {
     checkIdentifier(identifier)
     this.#local.reset(identifier)
-    await this.#window.reset(identifier, this.#leases?.drop(identifier) ?? '')
+    await this.window.reset(identifier, this.#leases?.drop(identifier) ?? '')
     this.#blocked.forget(identifier)
   }
 
@@ -150,18 +153,36 @@ export class RedisRateLimiter implements Limiter {
   async clearAll(): Promise<void> {
     this.#local.clearAll()
     await this.#leases?.close()
-    await this.#window.clear()
+    await this.window.clear()
     this.#blocked.clear()
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. Units of a lease go back to the lease. */
   async reserve(identifier: string, cost = 1): Promise<RedisReservation> {
-    const charge = await this.#charge(identifier, cost)
-    const { allowed } = charge.decision
-    return new RedisReservation(
-      charge.decision,
-      allowed && cost > 0 ? () => this.#refund(identifier, cost, charge) : undefined
-    )
+    return this.#reservation(identifier, cost, await this.#charge(identifier, cost))
+  }
+
+  /**
+   * `reserve` with other limiters, all or none, in one round trip: each charges its own identifier.
+   * @returns undefined when one script cannot do it: a limiter of another client or kind, with leases or another
+   *   `onOutage`, twice the same window, or on a cluster identifiers that differ
+   */
+  reserveWith(
+    others: readonly Limiter[],
+    identifiers: readonly string[],
+    cost: number
+  ): Promise<RedisReservation[]> | undefined {
+    const limiters: RedisRateLimiter[] = [this]
+    for (const other of others) {
+      if (!(other instanceof RedisRateLimiter) || !this.#goesWith(other)) return undefined
+      limiters.push(other)
+    }
+    const isCluster = 'nodes' in this.#client
+    if (isCluster && identifiers.some(identifier => identifier !== identifiers[0])) return undefined
+    identifiers.forEach(checkIdentifier)
+    checkCost(cost)
+    const keys = limiters.map(({ window }, i) => window.keyOf(identifiers[i]))
+    return new Set(keys).size < keys.length ? undefined : this.#reserveAll(limiters, identifiers, cost)
   }
 
   /** Settles the leases and ends the limiter's connection. The client that was given stays as it is. */
@@ -182,24 +203,74 @@ export class RedisRateLimiter implements Limiter {
       }
       return await this.#consumeAlone(identifier, cost)
     } catch (error) {
-      if (this.#onOutage !== 'local') return { decision: this.#withoutRedis(error) }
-      const local = this.#local.reserve(identifier, cost)
-      return { decision: this.#withoutRedis(error, () => local.decision), local }
+      return this.#chargeInOutage(identifier, cost, error)
     }
+  }
+
+  #chargeInOutage(identifier: string, cost: number, error: unknown): Charge {
+    if (this.#onOutage !== 'local') return { decision: this.#withoutRedis(error) }
+    const local = this.#local.reserve(identifier, cost)
+    return { decision: this.#withoutRedis(error, () => local.decision), local }
   }
 
   async #consumeAlone(identifier: string, cost: number): Promise<Charge> {
     const askedAt = this.#clock()
-    const answer = await this.#window.consume(identifier, cost, false)
+    const answer = await this.window.consume(identifier, cost, false)
     this.#blocked.learn(identifier, cost, askedAt, this.#clock(), answer)
     return { decision: this.#decisionOf(answer, 0), stamp: answer.stamp }
+  }
+
+  #goesWith(other: RedisRateLimiter): boolean {
+    return (
+      other.#client === this.#client &&
+      other.#onOutage === this.#onOutage &&
+      other.#leases === undefined &&
+      this.#leases === undefined
+    )
+  }
+
+  async #reserveAll(
+    limiters: readonly RedisRateLimiter[],
+    identifiers: readonly string[],
+    cost: number
+  ): Promise<RedisReservation[]> {
+    const askedAt = this.#clock()
+    let answers: ServerAnswer[]
+    try {
+      answers = await RedisWindow.consumeAll(
+        limiters.map(({ window }) => window),
+        identifiers,
+        cost
+      )
+    } catch (error) {
+      return limiters.map((limiter, i) => limiter.#reserveInOutage(identifiers[i], cost, error))
+    }
+    const isTaken = cost > 0 && answers.every(({ allowed }) => allowed)
+    return limiters.map((limiter, i) => {
+      const answer = answers[i]
+      limiter.#blocked.learn(identifiers[i], cost, askedAt, this.#clock(), answer)
+      const charge = { decision: limiter.#decisionOf(answer, 0), stamp: answer.stamp }
+      return limiter.#reservation(identifiers[i], isTaken ? cost : 0, charge)
+    })
+  }
+
+  #reserveInOutage(identifier: string, cost: number, error: unknown): RedisReservation {
+    return this.#reservation(identifier, cost, this.#chargeInOutage(identifier, cost, error))
+  }
+
+  #reservation(identifier: string, cost: number, charge: Charge): RedisReservation {
+    const isTaken = charge.decision.allowed && cost > 0
+    return new RedisReservation(
+      charge.decision,
+      isTaken ? () => this.#refund(identifier, cost, charge) : undefined
+    )
   }
 
   async #refund(identifier: string, cost: number, charge: Charge): Promise<void> {
     this.#blocked.forget(identifier)
     if (charge.local !== undefined) await charge.local.refund()
     else if (charge.lease !== undefined) await this.#leases!.refund(identifier, cost, charge.lease)
-    else if (charge.stamp !== undefined) await this.#window.refund(identifier, charge.stamp, cost)
+    else if (charge.stamp !== undefined) await this.window.refund(identifier, charge.stamp, cost)
   }
 
   #decisionOf(answer: ServerAnswer, left: number): RedisRateLimitDecision {

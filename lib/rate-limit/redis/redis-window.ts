@@ -3,7 +3,10 @@ import { thousandfold } from '../rate-limiter.ts'
 import { answerOf, type ServerAnswer } from './redis-decision.ts'
 import type { RedisStore } from './redis-store.ts'
 import type { WindowKeys } from './window-keys.ts'
-import { consumeScript, refundScript, resetScript } from './window-script.ts'
+import { consumeScript, refundScript, resetScript, togetherScript } from './window-script.ts'
+
+/** In the answer to several windows at once. */
+const numbersEach = 6
 
 /** A lease to take, and the one before it to settle. */
 export interface LeaseRequest {
@@ -37,6 +40,23 @@ export class RedisWindow {
   async consume(identifier: string, cost: number, look: boolean): Promise<ServerAnswer> {
     const args = [...this.#shape, cost, look ? 1 : 0]
     return answerOf(await this.#store.run(consumeScript, this.#keys.of(identifier), args))
+  }
+
+  /** Takes the units of several windows on one server, all or none. */
+  static async consumeAll(
+    windows: readonly RedisWindow[],
+    identifiers: readonly string[],
+    cost: number
+  ): Promise<ServerAnswer[]> {
+    const keys = windows.flatMap((window, i) => window.#keys.of(identifiers[i]))
+    const shapes = windows.flatMap(window => window.#shape)
+    const reply = await windows[0].#store.run(togetherScript, keys, [cost, ...shapes])
+    return windows.map((_, i) => answerOf(reply.slice(numbersEach * i, numbersEach * (i + 1))))
+  }
+
+  /** Where its units are: two windows with one key are one. */
+  keyOf(identifier: string): string {
+    return this.#keys.of(identifier)[0]
   }
 
   /** Takes a lease of up to `request.units` units, if `cost` of them are there. */

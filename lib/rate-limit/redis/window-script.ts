@@ -1,147 +1,6 @@
-/** The Lua that keeps an exact sliding window in one Redis string, each call atomic on the server's own clock. */
+/** The scripts that run on Redis, each call atomic on the server's own clock. What a window is: window-lua.ts. */
 import { createHash } from 'node:crypto'
-
-/*
- * A key is a string that is read and written at its end:
- *
- *     ┌ entries, 12 bytes each, oldest first ──────────┬ trailer, 52 bytes ──────────────────────────────────────────┐
- *     │ stamp count │ stamp count │ … │ stamp count    │ entries  dead  used  leased  last │ skew oldest newest expires │
- *     │ ─── dead ── │ ───────── live ──────────────    │ u32      u32   u32   u32     u32  │ f64  f64    f64    f64     │
- *     └────────────────────────────────────────────────┴─────────────────────────────────────────────────────────────┘
- *
- * Stamps are µs of the server's clock. A call reads the trailer, and entries only when some have expired or the moment a
- * refusal is over must be found; it writes one entry and the trailer, so that replicas and the append-only file see some
- * 100 bytes however high the limit is. When most entries are dead the string is written anew without them.
- *
- * `last` is the newest entry's count, `expires` when the key vanishes. `skew` is added to the server's clock: when that is
- * set back, a key's time goes on from its newest stamp.
- *
- * Units that are leased stand in a hash beside it, one field a lease: how many, and until when they may be used. Until
- * then any of them can be, so they count until a window after that, unless the holder settles the lease before: then
- * what was used becomes an entry stamped with the last use, and the rest is free.
- *
- * KEYS   the string, the hash of leases (same hash tag)
- * ARGV   1 window µs   2 limit   3 tick µs, then by script
- */
-const prelude = `
-local windowKey, leaseKey = KEYS[1], KEYS[2]
-local window, limit, tick = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local TRAILER, ENTRY, CHUNK = 52, 12, 64 * 12
-local call, pack, unpack = redis.call, struct.pack, struct.unpack
-
-local entries, dead, used, leased, last, skew, oldest, newest, expires = 0, 0, 0, 0, 0, 0, 0, 0, 0
-local trailer = call('GETRANGE', windowKey, -TRAILER, -1)
-local fresh = trailer == ''
-if not fresh then
-  entries, dead, used, leased, last, skew, oldest, newest, expires = unpack('<I4I4I4I4I4dddd', trailer)
-end
-local written, tail, dirty = entries, '', false
-
-local time = call('TIME')
-local clock = time[1] * 1000000 + time[2]
-if newest - tick > clock + skew then
-  skew = newest - tick - clock
-  dirty = true
-end
-local now = clock + skew
-
-local function entriesFrom(index)
-  if index >= written then return '' end
-  return call('GETRANGE', windowKey, index * ENTRY, math.min(index * ENTRY + CHUNK, written * ENTRY) - 1)
-end
-
-if used > 0 and oldest + window <= now then
-  if newest + window <= now then
-    entries, dead, used, last, oldest, newest, written, fresh = 0, 0, 0, 0, 0, 0, 0, true
-  else
-    local before, live = dead, false
-    while not live do
-      local chunk = entriesFrom(dead)
-      if chunk == '' then error('the window at this key is damaged') end
-      for at = 1, #chunk, ENTRY do
-        local stamp, count = unpack('<dI4', chunk, at)
-        if stamp + window > now then
-          oldest, live = stamp, true
-          break
-        end
-        dead = dead + 1
-        used = used - count
-      end
-    end
-    if dead - before > 64 then dirty = true end
-  end
-end
-
-local leases, leaseEnd = {}, 0
-local function countLeases()
-  leased = 0
-  local records = call('HGETALL', leaseKey)
-  for i = 1, #records, 2 do
-    local count, ends = unpack('<I4d', records[i + 1])
-    if ends + window > now then
-      leases[#leases + 1] = { ends, count }
-      leased = leased + count
-      if ends > leaseEnd then leaseEnd = ends end
-    else
-      call('HDEL', leaseKey, records[i])
-    end
-  end
-  if #leases > 1 then table.sort(leases, function(a, b) return a[1] < b[1] end) end
-end
-
-local function append(stamp, count)
-  if used > 0 and stamp == newest then
-    last = last + count
-    if tail == '' then written = written - 1 end
-    tail = string.sub(tail, 1, -1 - ENTRY) .. pack('<dI4', stamp, last)
-  else
-    tail = tail .. pack('<dI4', stamp, count)
-    entries = entries + 1
-    last = count
-    if used == 0 then oldest = stamp end
-    newest = stamp
-  end
-  used = used + count
-  dirty = true
-end
-
-local function resetIn()
-  local last = 0
-  if used > 0 then last = newest end
-  if leased > 0 and leaseEnd > last then last = leaseEnd end
-  if last == 0 then return 0 end
-  return last + window - now
-end
-
-local function save()
-  if not dirty then return end
-  local body
-  if fresh then
-    body = ''
-  elseif dead >= 16 and dead * 2 > entries then
-    body = ''
-    if written > dead then body = call('GETRANGE', windowKey, dead * ENTRY, written * ENTRY - 1) end
-    entries = entries - dead
-    dead = 0
-  end
-  -- Kept an eighth longer than it counts, so that not every call has to say so again.
-  local needed, longer = resetIn(), body
-  if clock + needed > expires then
-    needed = needed * 1.125
-    expires = clock + needed
-    longer = true
-  end
-  local trailer = pack('<I4I4I4I4I4dddd', entries, dead, used, leased, last, skew, oldest, newest, expires)
-  local ttl = math.ceil((expires - clock) / 1000) + 1
-  if body then
-    call('SET', windowKey, body .. tail .. trailer, 'PX', ttl)
-  else
-    call('SETRANGE', windowKey, written * ENTRY, tail .. trailer)
-    if longer then call('PEXPIRE', windowKey, ttl) end
-  end
-  if leased > 0 then call('PEXPIRE', leaseKey, ttl) end
-end
-`
+import { append, countLeases, given, judge, opened, save } from './window-lua.ts'
 
 /**
  * ARGV   4 cost   5 '1' only to look
@@ -151,33 +10,12 @@ end
  *        simply admitted: µs until it would be (−1: never), µs for which a refusal stays as it is since nothing
  *        expires before (0: a lease given back may end it), units leased, the stamp of the settled lease (0: none)
  */
-const consume = `
+const asked = `
 local cost, look, want = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6] or 0)
-local settled, granted, retry, certain = 0, 0, 0, 0
+local settled, granted = 0, 0
+`
 
-local function stampOfUnit(k)
-  if #leases == 0 and k <= 1 then return oldest end
-  local index, seen, i, l = dead, 0, 1, 1
-  local chunk = entriesFrom(index)
-  if #chunk < CHUNK then chunk = chunk .. tail end
-  while true do
-    local stamp, count
-    if i <= #chunk then stamp, count = unpack('<dI4', chunk, i) end
-    if leases[l] and (not stamp or leases[l][1] < stamp) then
-      stamp, count, l = leases[l][1], leases[l][2], l + 1
-    else
-      i = i + ENTRY
-    end
-    seen = seen + count
-    if seen >= k then return stamp end
-    if i > #chunk then
-      index, i = index + #chunk / ENTRY, 1
-      chunk = entriesFrom(index)
-      if #chunk < CHUNK and index <= written then chunk = chunk .. tail end
-    end
-  end
-end
-
+const settle = `
 if ARGV[9] and ARGV[9] ~= '' then
   local record = call('HGET', leaseKey, ARGV[9])
   if record then
@@ -188,40 +26,70 @@ if ARGV[9] and ARGV[9] ~= '' then
       local stamp = tonumber(ARGV[11])
       if tick > 0 then stamp = (math.floor(stamp / tick) + 1) * tick end
       settled = math.max(newest, math.min(stamp, now + tick))
-      if settled + window > now then append(settled, units) end
+      if settled + window > now then 
+${append('settled', 'units')}
+      end
     end
   end
 end
-if leased > 0 then countLeases() end
+`
 
-local allowed = used + leased + cost <= limit
-local stamp = now
-if tick > 0 then stamp = (math.floor(now / tick) + 1) * tick end
-if stamp < newest then stamp = newest end
-if allowed then
-  if cost > 0 and not look then
-    if want > 0 then
-      granted = math.min(math.max(want, cost), limit - used - leased)
-      local ends = now + tonumber(ARGV[7])
-      call('HSET', leaseKey, ARGV[8], pack('<I4d', granted, ends))
-      leased = leased + granted
-      if ends > leaseEnd then leaseEnd = ends end
-      stamp = now
-      dirty = true
-    else
-      append(stamp, cost)
-    end
+const take = `
+if allowed and cost > 0 and not look then
+  if want > 0 then
+    granted = math.min(math.max(want, cost), limit - used - leased)
+    local ends = now + tonumber(ARGV[7])
+    call('HSET', leaseKey, ARGV[8], pack('<I4d', granted, ends))
+    leased = leased + granted
+    if ends > leaseEnd then leaseEnd = ends end
+    stamp = now
+    dirty = true
+  else
+${append('stamp', 'cost')}
   end
-elseif cost > limit then
-  retry = -1
-else
-  retry = stampOfUnit(used + leased + cost - limit) + window - now
-  if used + cost > limit then certain = oldest + window - now end
 end
-save()
+${save}
 local left = math.max(0, limit - used - leased)
-if allowed and granted == 0 and settled == 0 then return { 1, left, resetIn(), stamp } end
-return { allowed and 1 or 0, left, resetIn(), stamp, retry, certain, granted, settled }
+if allowed and granted == 0 and settled == 0 then return { 1, left, untilFree, stamp } end
+return { allowed and 1 or 0, left, untilFree, stamp, retry, certain, granted, settled }
+`
+
+/**
+ * Several windows, all or nothing.
+ * KEYS   for each window the string and the hash of leases
+ * ARGV   1 cost   then for each window: its µs, limit, tick µs
+ * Gives  for each window six numbers, as above; when one refuses, the others are as they were
+ */
+const together = `
+local cost = tonumber(ARGV[1])
+
+local function openWindow(windowKey, leaseKey, window, limit, tick)
+${opened}${judge}
+  local function charge()
+${append('stamp', 'cost')}
+  end
+  local function answer()
+${save}
+    return { allowed and 1 or 0, math.max(0, limit - used - leased), untilFree, stamp, retry, certain }
+  end
+  return allowed, charge, answer
+end
+
+local all, charges, answers, replies = true, {}, {}, {}
+for i = 1, #KEYS / 2 do
+  local at = 3 * i - 1
+  local window, limit, tick = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local allowed, charge, answer = openWindow(KEYS[2 * i - 1], KEYS[2 * i], window, limit, tick)
+  all = all and allowed
+  charges[i], answers[i] = charge, answer
+end
+if all and cost > 0 then
+  for i = 1, #charges do charges[i]() end
+end
+for i = 1, #answers do
+  for _, value in ipairs(answers[i]()) do replies[#replies + 1] = value end
+end
+return replies
 `
 
 /** ARGV   4 stamp   5 units, given back if they still count. Gives 1 if they did. */
@@ -236,7 +104,7 @@ while low < high do
 end
 local found, count = unpack('<dI4', call('GETRANGE', windowKey, low * ENTRY, low * ENTRY + ENTRY - 1))
 if found ~= stamp or count < units then return 0 end
-if leased > 0 then countLeases() end
+${countLeases}
 used = used - units
 dirty = true
 -- What follows the entry is written again, with the entry or without it.
@@ -261,19 +129,19 @@ if used > 0 then
   oldest = unpack('<d', first)
   newest, last = unpack('<dI4', tail, #tail - ENTRY + 1)
 end
-save()
+${save}
 return 1
 `
 
 /** ARGV   4 name of the caller's own lease, dropped unused. Leases that others hold go on counting: they may be used. */
 const reset = `
 if ARGV[4] ~= '' then call('HDEL', leaseKey, ARGV[4]) end
-if leased > 0 then countLeases() end
+${countLeases}
 entries, dead, used, last, oldest, newest, written, fresh, dirty = 0, 0, 0, 0, 0, 0, 0, true, true
 if leased == 0 then
   call('DEL', windowKey, leaseKey)
 else
-  save()
+${save}
 end
 return 1
 `
@@ -284,9 +152,10 @@ export interface Script {
   readonly sha: string
 }
 
-export const consumeScript: Script = script(prelude + consume)
-export const refundScript: Script = script(prelude + refund)
-export const resetScript: Script = script(prelude + reset)
+export const consumeScript: Script = script(given + opened + asked + settle + judge + take)
+export const togetherScript: Script = script(together)
+export const refundScript: Script = script(given + opened + refund)
+export const resetScript: Script = script(given + opened + reset)
 
 function script(body: string): Script {
   return { body, sha: createHash('sha1').update(body).digest('hex') }

@@ -31,6 +31,8 @@ export const HEADER = {
   reclaimed: 10,
   overflowed: 11,
   pressed: 12,
+  /** Views that were made after the first. */
+  attached: 13,
   /** f64: two words each. */
   windowMs: 14,
   resolutionMs: 16,

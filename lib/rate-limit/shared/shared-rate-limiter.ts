@@ -1,12 +1,16 @@
 /** An exact rate limiter for all threads of a process: one window a key, in memory that they share. */
 import { randomBytes } from 'node:crypto'
 import type { Worker } from 'node:worker_threads'
+import { checkState, keysOf, passedSince, stampsOf, stampsState } from '../limiter-state.ts'
 import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
 import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
 import { KeyDigests } from './key-digests.ts'
 import { HEADER, SharedMemory } from './shared-memory.ts'
 import type { SharedCharge } from './shared-rings.ts'
+import { checkSharedState, digestOfText, type SharedRateLimiterState, textOf } from './shared-state.ts'
 import { type KeyDigest, SharedWindows } from './shared-windows.ts'
+
+export type { SharedRateLimiterState } from './shared-state.ts'
 
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**
@@ -74,7 +78,8 @@ export class SharedRateLimiter implements Limiter {
   readonly #memory: SharedMemory
   readonly #windows: SharedWindows
   readonly #clock: () => number
-  readonly #digests: KeyDigests
+  readonly #hasOwnClock: boolean
+  #digests: KeyDigests
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: SharedRateLimiterOptions)
@@ -88,13 +93,14 @@ export class SharedRateLimiter implements Limiter {
     this.handle = handle ?? { buffer: memoryFor(options as SharedRateLimiterOptions) }
     this.#memory = new SharedMemory(this.handle.buffer, lockTimeoutMs)
     this.#windows = new SharedWindows(this.#memory)
-    if (handle === undefined) this.#windows.open()
     const { words, floats } = this.#memory
+    if (handle === undefined) this.#windows.open()
+    else Atomics.add(words, HEADER.attached, 1)
     this.maxRequests = words[HEADER.maxRequests]
     this.windowMs = floats[HEADER.windowMs / 2]
-    const secret = Buffer.from(words.slice(HEADER.secret, HEADER.secret + 4).buffer).toString('latin1')
     this.#clock = clock
-    this.#digests = new KeyDigests(secret, this.#memory.maxKeys)
+    this.#hasOwnClock = options.clock !== undefined
+    this.#digests = new KeyDigests(this.#secret().toString('latin1'), this.#memory.maxKeys)
   }
 
   /** The limiter of another thread, in this one. */
@@ -165,6 +171,56 @@ export class SharedRateLimiter implements Limiter {
     return new SharedReservation(decision, this.#windows, key, charge)
   }
 
+  /**
+   * What every key has taken, for the process that comes after this one. Call it when the workers have stopped: what is
+   * taken meanwhile may be in it or not. The secret under which keys are kept goes along.
+   */
+  export(now: number = this.#clock()): SharedRateLimiterState {
+    const overflow = this.#windows.overflow(now)
+    return {
+      version: 1,
+      windowMs: this.windowMs,
+      exportedAt: Date.now(),
+      clockAt: this.#hasOwnClock ? now : null,
+      secret: this.#secret().toString('base64url'),
+      keys: this.#windows
+        .live(now)
+        .map(({ key, stamps }) => [textOf(key), stampsState(stamps, now)] as const),
+      ...(overflow.length === 0 ? {} : { overflow: stampsState(overflow, now) })
+    }
+  }
+
+  /**
+   * Takes over what another limiter's `export` gave, as `RateLimiter.import` does.
+   * @throws TypeError when the state is none, is of another window, or has more keys than `maxKeys`
+   * @throws Error when this limiter has keys already or workers have attached; or when `maxBytes` is not enough: what was
+   *   taken over until then is forgotten
+   */
+  import(state: SharedRateLimiterState, now: number = this.#clock()): void {
+    checkState('SharedRateLimiter', state, this.windowMs)
+    checkSharedState(state)
+    const memory = this.#memory
+    if (this.stats.keys > 0 || Atomics.load(memory.words, HEADER.attached) > 0) {
+      throw new Error('SharedRateLimiter: import comes before the first request and before workers attach')
+    }
+    const passedMs = passedSince(state, this.#hasOwnClock, now)
+    const keys = keysOf(state, this.maxRequests, passedMs, now)
+    if (keys.length > memory.maxKeys) {
+      throw new TypeError(
+        `SharedRateLimiter: state has ${keys.length} keys, more than maxKeys ${memory.maxKeys}`
+      )
+    }
+    const secret = Buffer.from(state.secret, 'base64url')
+    for (let i = 0; i < 4; i++) memory.words[HEADER.secret + i] = secret.readInt32LE(4 * i)
+    this.#digests = new KeyDigests(secret.toString('latin1'), memory.maxKeys)
+    for (const [key, stamps] of keys) {
+      if (this.#windows.restore(digestOfText(key), stamps)) continue
+      this.clearAll()
+      throw new Error('SharedRateLimiter: maxBytes has no room for the state')
+    }
+    this.#windows.restoreOverflow(stampsOf(state.overflow ?? [], this.maxRequests, passedMs, now))
+  }
+
   /** Gives back the locks of a worker when it ends. */
   watch(worker: Worker): void {
     const { threadId } = worker
@@ -177,6 +233,10 @@ export class SharedRateLimiter implements Limiter {
    */
   releaseThread(threadId: number): void {
     this.#memory.takeOver(threadId, lock => this.#windows.repair(lock))
+  }
+
+  #secret(): Buffer {
+    return Buffer.from(this.#memory.words.slice(HEADER.secret, HEADER.secret + 4).buffer)
   }
 
   #keyOf(identifier: string, cost: number, now: number): KeyDigest {
@@ -231,7 +291,6 @@ function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
   return SharedMemory.create({ maxRequests, windowMs, resolutionMs, maxKeys, arenaBytes: maxBytes }, secret)
 }
 
-/** Every code unit is hashed: as UTF-8, all lone surrogates would be one. */
 /** ms of the machine's monotonic clock: the origin of `performance.now` is another in each thread. */
 function machineTime(): number {
   const [seconds, nanoseconds] = process.hrtime()

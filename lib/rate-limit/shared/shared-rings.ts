@@ -145,6 +145,26 @@ export class SharedRings {
     return floats[stamps + ((words[at + TAIL] - 1) & (2 ** (sizeOf(block) + 1) - 1))]
   }
 
+  /** What is live of a ring, oldest first. */
+  live(slot: number, now: number): [stamp: number, units: number][] {
+    const at = this.at(slot)
+    const block = this.#memory.words[at + RING]
+    const from = this.#memory.stampsAt(block)
+    const { words, floats } = this.#memory
+    const mask = 2 ** (sizeOf(block) + 1) - 1
+    const stamps: [number, number][] = []
+    for (let i = words[at + HEAD]; i !== words[at + TAIL]; i = (i + 1) | 0) {
+      const stamp = floats[from + (i & mask)]
+      if (stamp > now) stamps.push([stamp, words[(from + mask + 1) * 2 + (i & mask)]])
+    }
+    return stamps
+  }
+
+  /** Puts stamps behind those of a ring. */
+  restore(slot: number, stamps: readonly (readonly [stamp: number, units: number])[]): void {
+    for (const [stamp, units] of stamps) this.#append(slot, stamp, units)
+  }
+
   /** Copies what counts in one ring into a fresh one. Both are locked. */
   inherit(from: number, slot: number, now: number): void {
     const memory = this.#memory

@@ -119,6 +119,62 @@ export class SharedWindows {
     memory.unlock(memory.overflowLock)
   }
 
+  /** Live stamps of all keys, stripe by stripe: each as it is when its stripe is locked. */
+  live(now: number): { key: KeyDigest; stamps: [stamp: number, units: number][] }[] {
+    const memory = this.#memory
+    const keys: { key: KeyDigest; stamps: [number, number][] }[] = []
+    for (let stripe = 0; stripe < memory.stripes; stripe++) {
+      memory.lock(stripe)
+      try {
+        for (let slot = this.#oldest(stripe); slot !== 0; slot = memory.words[this.#rings.at(slot) + NEWER]) {
+          const at = this.#rings.at(slot)
+          const [a, b, c, d] = memory.words.subarray(at, at + 4)
+          const stamps = this.#rings.live(slot, now)
+          if (stamps.length > 0) keys.push({ key: { a, b, c, d }, stamps })
+        }
+      } finally {
+        memory.unlock(stripe)
+      }
+    }
+    return keys
+  }
+
+  /** What counts in the window that fresh keys share. */
+  overflow(now: number): [stamp: number, units: number][] {
+    const memory = this.#memory
+    memory.lock(memory.overflowLock)
+    try {
+      return this.#rings.live(overflowSlot, now)
+    } finally {
+      memory.unlock(memory.overflowLock)
+    }
+  }
+
+  /** Puts back what `live` gave, keys in order of their last stamps, each once. False when there is no memory for it. */
+  restore(key: KeyDigest, stamps: readonly (readonly [stamp: number, units: number])[]): boolean {
+    const memory = this.#memory
+    const stripe = this.#stripeOf(key)
+    memory.lock(stripe)
+    try {
+      const slot = this.#openSlot(key, stripe, -Infinity)
+      if (slot !== 0) this.#rings.restore(slot, stamps)
+      return slot !== 0
+    } finally {
+      memory.unlock(stripe)
+    }
+  }
+
+  /** Puts back what `overflow` gave, after all keys: those that are there have no part in it. */
+  restoreOverflow(stamps: readonly (readonly [stamp: number, units: number])[]): void {
+    const memory = this.#memory
+    memory.lock(memory.overflowLock)
+    try {
+      this.#rings.restore(overflowSlot, stamps)
+    } finally {
+      memory.unlock(memory.overflowLock)
+    }
+  }
+
   /** Makes a dead thread's half-done changes whole: the sums of its keys, and the list of a stripe in order. */
   repair(lock: number): void {
     if (lock === this.#memory.overflowLock) this.#rings.recount(overflowSlot)

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test from 'node:test'
-import fc from 'fast-check'
 import { identityOf } from '../../../lib/auth/caller/identity.ts'
 import { M2MTokenDetector } from '../../../lib/auth/caller/m2m-token-detector.ts'
+import { fc } from '../../support/seeded.ts'
 import { shapes } from './token-shapes.ts'
 
 interface Vector {

@@ -1739,5 +1739,71 @@ export const shapes: readonly Shape[] = [
     null,
     { iss: 'https://vault.corp.example:8200/v1/identity/oidc', sub: uuid, aud: 'x', namespace: 'root' }
   ],
-  ['Snowflake key pair', 'unknown', null, { iss: 'ACC.USER.SHA256:abc=', sub: 'ACC.USER' }]
+  ['Snowflake key pair', 'unknown', null, { iss: 'ACC.USER.SHA256:abc=', sub: 'ACC.USER' }],
+  [
+    'IBM App ID, machine',
+    'machine',
+    'c1',
+    {
+      iss: 'https://eu-de.appid.cloud.ibm.com/oauth/v4/x',
+      aud: ['c1'],
+      sub: 'c1',
+      amr: ['appid_client_credentials'],
+      scope: 'appid_default'
+    }
+  ],
+  [
+    'IBM App ID, person',
+    'human',
+    null,
+    {
+      iss: 'https://eu-de.appid.cloud.ibm.com/oauth/v4/x',
+      aud: ['c1'],
+      sub: uuid,
+      amr: ['cloud_directory'],
+      scope: 'openid appid_default'
+    }
+  ],
+  [
+    'one of several audiences is no client of its own',
+    'unknown',
+    null,
+    { iss: 'https://as.corp.example', aud: ['x', 'orders'], sub: 'x' }
+  ],
+  [
+    'Google, a service account that speaks for a person',
+    'unknown',
+    null,
+    {
+      iss: 'x@p.iam.gserviceaccount.com',
+      sub: 'jane@corp.example',
+      scope: 'a',
+      aud: 'https://oauth2.googleapis.com/token'
+    }
+  ],
+  [
+    'Auth0, a person whose name ends like a client',
+    'human',
+    'abc',
+    { iss: auth0, sub: 'auth0|x@clients', azp: 'abc' }
+  ],
+  ['AWS, federated user', 'unknown', null, { sub: 'arn:aws:sts::123456789012:federated-user/jane' }],
+  [
+    'a machine’s token on behalf of a person is the machine’s',
+    'machine',
+    'cc',
+    {
+      iss: 'https://as.corp.example',
+      sub: 'cc',
+      client_id: 'cc',
+      gty: 'client_credentials',
+      act: { sub: 'jane' }
+    }
+  ],
+  [
+    'Okta, a machine with a blank user id',
+    'machine',
+    '0oa1client00000000h7',
+    { iss: okta, ver: 1, jti: 'AT.x', cid: '0oa1client00000000h7', sub: '0oa1client00000000h7', uid: ' ' }
+  ]
 ]

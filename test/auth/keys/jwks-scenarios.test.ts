@@ -119,6 +119,25 @@ test('S2: a sudden rotation fails nobody', async () => {
   assert.ok(service.served > 89_000)
 })
 
+test('S2: a rotation while a refresh is under way, which still brings the old keys, fails nobody either', async () => {
+  const service = new Service()
+  let kid = 'old'
+  await service.time.run(30 * minute, 20, () => {
+    if (service.provider.fetches === 2 && kid === 'old') {
+      kid = 'new'
+      service.time.at(service.time.elapsed + service.provider.latencyMs + 1, () => {
+        service.provider.document = { keys: [newKey] }
+      })
+    }
+    service.request(kid)
+  })
+  await turns()
+  assert.equal(kid, 'new')
+  assert.equal(service.failed, 0)
+  assert.ok(service.blocked <= 40, `${service.blocked} blocked`)
+  assert.ok(service.provider.fetches <= 8, `${service.provider.fetches} fetches`)
+})
+
 test('S3: half an hour without the identity provider', async () => {
   const service = new Service()
   let before = 0

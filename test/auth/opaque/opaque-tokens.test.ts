@@ -132,6 +132,18 @@ test('a database that takes other hashes for equal lets nobody in', async t => {
   assert.equal((await ask('orders_guess')).status, 401)
 })
 
+test('a look-up may answer at once, or with a query that is awaited', async t => {
+  const { kept, keys } = keyring({})
+  // What query builders give can be awaited, and is no Promise.
+  const query = (hash: string) =>
+    Object.fromEntries([['then', (give: (record?: ApiKeyRecord) => void) => give(kept.get(hash))]])
+  for (const lookup of [(hash: string) => kept.get(hash), query]) {
+    const { ask } = await guarded(t, { apiKeys: { lookup } })
+    assert.equal((await ask(keys[0])).status, 200)
+    assert.equal((await ask('orders_guess')).status, 401)
+  }
+})
+
 test('keys expire, and can be a person’s', async t => {
   const clock = { now: Date.now() }
   const verifierClock = {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import fc from 'fast-check'
 import {
   MemoryRevocationList,
   RevocationListFullError
 } from '../../../lib/auth/revocation/memory-revocation-list.ts'
 import { signingInputDigest } from '../../../lib/auth/revocation/revocation-list.ts'
 import type { Claims } from '../../../lib/auth/token/verified-token.ts'
+import { fc } from '../../support/seeded.ts'
 import { verified } from '../signed-in.ts'
 
 const issuer = 'https://issuer.example'

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { parseCompactToken } from '../../../lib/auth/token/compact-token.ts'
 import { Refusal } from '../../../lib/auth/token/refusal.ts'
 import { TokenHeaders } from '../../../lib/auth/token/token-header.ts'
 import { TokenVerifier } from '../../../lib/auth/token/token-verifier.ts'
+import { fc } from '../../support/seeded.ts'
 import { base64url } from '../forge.ts'
 
 const headers = () => new TokenHeaders(new Set(['RS256']))
@@ -42,6 +42,28 @@ test('what is read is what JSON.parse reads, or a refusal', () => {
     }),
     { numRuns: 500 }
   )
+})
+
+test('claims are read whole, long ones and short ones in turn, and characters that look like a mistake', () => {
+  const read = (claims: Record<string, unknown>) =>
+    parseCompactToken(`${base64url({ alg: 'RS256' })}.${base64url(JSON.stringify(claims))}.AA`, headers())
+  for (const text of [
+    'a',
+    'é€😀'.repeat(20_000),
+    'b',
+    '\ufffd',
+    'c'.repeat(6_130),
+    '\ufeff',
+    '',
+    'x\u0000y'
+  ]) {
+    assert.deepEqual((read({ text, last: 1 }) as { claims: unknown }).claims, { text, last: 1 })
+  }
+  const broken = Buffer.concat([Buffer.from('{"text":"\ufffd'), Buffer.from([0xe2, 0x82]), Buffer.from('"}')])
+  for (const bytes of [broken, Buffer.concat([Buffer.alloc(9_000, 0x20), broken])]) {
+    const token = parseCompactToken(`${base64url({ alg: 'RS256' })}.${base64url(bytes)}.AA`, headers())
+    assert.equal((token as Refusal).reason, 'malformed_claims')
+  }
 })
 
 test('no text, no header and no claims make a verifier throw, or wait for anything', () => {

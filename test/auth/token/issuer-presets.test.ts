@@ -276,7 +276,10 @@ test('an issuer that cannot be the provider’s fails at construction, with what
     ['auth0', 'https://example.eu.auth0.com'],
     ['okta', 'https://example.okta.com'],
     ['keycloak', `${keycloak}/`],
-    ['google', 'https://accounts.google.com/']
+    ['google', 'https://accounts.google.com/'],
+    ['auth0', 'http://example.eu.auth0.com/'],
+    ['cognito', 'http://localhost.example.com/local_1'],
+    ['okta', 'http://127.0.0.1.example.com/oauth2/default']
   ]
   for (const [preset, issuer] of wrong) {
     assert.throws(
@@ -284,5 +287,17 @@ test('an issuer that cannot be the provider’s fails at construction, with what
       (error: Error) =>
         error.message.includes(JSON.stringify(issuer)) && /must look like "https/.test(error.message)
     )
+  }
+})
+
+test('an emulator of a provider on this machine may speak plain http', () => {
+  const emulated: [IssuerPreset, string][] = [
+    ['cognito', 'http://localhost:9229/local_1'],
+    ['entra-v2', `http://127.0.0.1:8080/${tenant}/v2.0`],
+    ['auth0', 'http://localhost:3000/'],
+    ['okta', 'http://[::1]:8080/oauth2/default']
+  ]
+  for (const [preset, issuer] of emulated) {
+    new TokenVerifier({ preset, issuer, audience: 'a', jwks: { keys: [signer.jwk] } }).close()
   }
 })

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import fc from 'fast-check'
 import { TokenEntry, TokenMap } from '../../../lib/auth/token/token-map.ts'
+import { fc } from '../../support/seeded.ts'
 
 /** Long beginnings, and few endings: many of them share the key. */
 const text = fc

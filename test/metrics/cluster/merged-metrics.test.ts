@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import {
   ReportedMetric,
   type ReportPiece,
@@ -15,6 +14,7 @@ import {
   type ScalarMetric
 } from '../../../lib/metrics/metric.ts'
 import { NativeCounts } from '../../../lib/metrics/series/native-counts.ts'
+import { fc } from '../../support/seeded.ts'
 
 const bounds = [0.1, 1, 10]
 const get = new LabelSet([['method', 'GET']])

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
 import { exchangeOf } from '../../../lib/http/exchange.ts'
 import { type Middleware, pipeline } from '../../../lib/http/pipeline.ts'
 import {
@@ -9,7 +10,7 @@ import {
   metricsEndpoint
 } from '../../../lib/metrics/exposition/metrics-endpoint.ts'
 import { MetricRegistry } from '../../../lib/metrics/metric-registry.ts'
-import { listen } from '../../support/server.ts'
+import { converse, listen } from '../../support/server.ts'
 import { sampleOf } from '../samples.ts'
 
 type Auth = Pick<MetricsEndpointOptions, 'auth'>
@@ -59,7 +60,7 @@ test('opened on purpose, it answers anyone in the format that is asked for', asy
     const res = await scrape({ accept })
     assert.equal(res.status, 200)
     assert.equal(res.headers.get('content-type'), contentType)
-    assert.equal(res.headers.get('vary'), 'Accept')
+    assert.equal(res.headers.get('vary'), 'Accept, Accept-Encoding')
     assert.equal(res.headers.get('cache-control'), 'no-store')
     assert.equal(Number(res.headers.get('content-length')), (await res.arrayBuffer()).byteLength)
   }
@@ -139,6 +140,83 @@ test('only GET and HEAD, and HEAD has no body', async t => {
   assert.equal(head.status, 200)
   assert.ok(Number(head.headers.get('content-length')) > 100)
   assert.equal(await head.text(), '')
+})
+
+/** A registry whose answer is of some 20 KB, always the same. */
+function longRegistry(): MetricRegistry {
+  const registry = new MetricRegistry()
+  const rows = Array.from({ length: 500 }, (_, i) => [[`würde ${i}`], i] as const)
+  registry.source(
+    () => rows,
+    [{ name: 'rows', type: 'gauge', help: 'Rows.', labels: ['i'], value: all => all }]
+  )
+  return registry
+}
+
+interface RawAnswer {
+  head: string
+  length: number
+  body: Buffer
+}
+
+async function rawScrape(port: number, acceptEncoding?: string, method = 'GET'): Promise<RawAnswer> {
+  const encoding = acceptEncoding === undefined ? '' : `Accept-Encoding: ${acceptEncoding}\r\n`
+  const answer = await converse(
+    port,
+    `${method} / HTTP/1.1\r\nHost: a\r\n${encoding}Connection: close\r\n\r\n`
+  )
+  const end = answer.indexOf('\r\n\r\n')
+  const head = answer.slice(0, end)
+  const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1])
+  return { head, length, body: Buffer.from(answer.slice(end + 4), 'latin1') }
+}
+
+test('a long answer is compressed for those who accept it', async t => {
+  const registry = longRegistry()
+  const port = await listen(t, createServer(metricsEndpoint({ registry, auth: false })))
+  const plain = await rawScrape(port)
+  assert.equal(plain.body.toString(), registry.toPrometheus())
+  for (const accepted of ['gzip', 'deflate, gzip;q=0.5', '*', 'x-gzip', 'identity;q=0.1, gzip;q=0.2']) {
+    const { head, length, body } = await rawScrape(port, accepted)
+    assert.match(head, /^content-encoding: gzip$/im, accepted)
+    assert.match(head, /^vary: Accept, Accept-Encoding$/im)
+    assert.match(head, /^content-type: text\/plain; version=0\.0\.4; charset=utf-8$/im)
+    assert.equal(length, body.length)
+    assert.ok(body.length < plain.body.length / 3, `${body.length} of ${plain.body.length} bytes`)
+    assert.deepEqual(gunzipSync(body), plain.body)
+    const asked = await rawScrape(port, accepted, 'HEAD')
+    assert.deepEqual([asked.length, asked.body.length], [length, 0])
+    assert.match(asked.head, /^content-encoding: gzip$/im)
+  }
+  const together = await Promise.all(Array.from({ length: 5 }, () => rawScrape(port, 'gzip')))
+  for (const { body } of together) assert.deepEqual(gunzipSync(body), plain.body)
+})
+
+test('an answer goes out as it is to those who do not ask for less, when it is short, or when told so', async t => {
+  const long = await listen(t, createServer(metricsEndpoint({ registry: longRegistry(), auth: false })))
+  const short = await listen(t, createServer(metricsEndpoint({ registry: registryWith(), auth: false })))
+  const off = metricsEndpoint({ registry: longRegistry(), auth: false, gzip: false })
+  const never = await listen(t, createServer(off))
+  for (const encoding of [
+    undefined,
+    '',
+    'br',
+    'gzip;q=0',
+    'gzip;q=0, *',
+    'identity, gzip;q=0.9',
+    'gzip;q=2'
+  ]) {
+    const { head, length, body } = await rawScrape(long, encoding)
+    assert.doesNotMatch(head, /content-encoding/i, encoding)
+    assert.match(head, /^vary: Accept, Accept-Encoding$/im)
+    assert.equal(length, body.length)
+    assert.match(body.toString(), /^rows\{i="würde 499"\} 499$/m)
+  }
+  assert.doesNotMatch((await rawScrape(short, 'gzip')).head, /content-encoding/i)
+  const { head, body } = await rawScrape(never, 'gzip')
+  assert.doesNotMatch(head, /content-encoding/i)
+  assert.match(head, /^vary: Accept$/im)
+  assert.match(body.toString(), /^rows\{i="würde 499"\} 499$/m)
 })
 
 test('scrapes that come together share one reading, one that comes later has its own', async t => {
@@ -237,7 +315,8 @@ test('wrong options are named, with what was given', () => {
     [{ registry, auth: ['secret'] }, /auth must be .* got a list/],
     [{ registry, auth: { allow: 'secret' } }, /auth must be .* got an object/],
     [{ registry, auth: false, protobuf: 1 }, /protobuf must be true or false, got 1/],
-    [{ registry, auth: false, created: 'no' }, /created must be true or false, got no/]
+    [{ registry, auth: false, created: 'no' }, /created must be true or false, got no/],
+    [{ registry, auth: false, gzip: null }, /gzip must be true or false, got null/]
   ]
   for (const [options, message] of table) {
     assert.throws(() => metricsEndpoint(options as MetricsEndpointOptions), message)

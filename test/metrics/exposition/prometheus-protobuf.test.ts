@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import fc from 'fast-check'
 import protobuf from 'protobufjs'
 import { expose } from '../../../lib/metrics/exposition/exposition.ts'
 import { PrometheusProtobuf } from '../../../lib/metrics/exposition/prometheus-protobuf.ts'
 import { type HistogramPoint, LabelSet } from '../../../lib/metrics/metric.ts'
 import { MetricRegistry } from '../../../lib/metrics/metric-registry.ts'
 import { DurationBuckets } from '../../../lib/metrics/series/duration-buckets.ts'
+import { fc } from '../../support/seeded.ts'
 
 interface Family {
   name: string

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { metrics } from '../../../lib/metrics/http-metrics.ts'
 import { LabelSet, type Metric } from '../../../lib/metrics/metric.ts'
 import { MetricRegistry } from '../../../lib/metrics/metric-registry.ts'
@@ -9,6 +8,7 @@ import { MetricsCollector } from '../../../lib/metrics/metrics-collector.ts'
 import { ProcessMetrics } from '../../../lib/metrics/process-metrics.ts'
 import { DurationBuckets } from '../../../lib/metrics/series/duration-buckets.ts'
 import { missing } from '../../support/program.ts'
+import { fc } from '../../support/seeded.ts'
 import { samples } from '../samples.ts'
 
 const skip = missing('promtool')

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { deflateSync, inflateSync } from 'node:zlib'
-import fc from 'fast-check'
 import * as hdr from 'hdr-histogram-js'
 import { Histogram, type HistogramOptions } from '../../../lib/metrics/histogram/histogram.ts'
 import { HistogramError } from '../../../lib/metrics/histogram/histogram-error.ts'
+import { fc } from '../../support/seeded.ts'
 
 function recorded(values: readonly number[], options?: HistogramOptions): Histogram {
   const histogram = new Histogram(options)

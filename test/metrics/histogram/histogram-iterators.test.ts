@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import * as hdr from 'hdr-histogram-js'
 import { Histogram } from '../../../lib/metrics/histogram/histogram.ts'
 import type { HistogramStep } from '../../../lib/metrics/histogram/histogram-iterators.ts'
 import { percentileOutput } from '../../../lib/metrics/histogram/percentile-output.ts'
+import { fc } from '../../support/seeded.ts'
 
 /** The data of the reference's own tests: 10 000 values of 1 ms and one of 100 s, raw and corrected for 10 ms. */
 const raw = new Histogram()

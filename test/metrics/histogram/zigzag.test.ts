@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import { writeZigZag, ZigZagReader } from '../../../lib/metrics/histogram/zigzag.ts'
+import { fc } from '../../support/seeded.ts'
 
 function written(value: number | bigint): number[] {
   const bytes = new Uint8Array(16)

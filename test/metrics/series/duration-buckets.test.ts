@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { DurationBuckets, standardBounds } from '../../../lib/metrics/series/duration-buckets.ts'
 import { NativeCounts } from '../../../lib/metrics/series/native-counts.ts'
+import { fc } from '../../support/seeded.ts'
 
 /** Any duration, and often one at a bound or right beside it. */
 const duration = fc.oneof(

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { DurationRecord } from '../../../lib/metrics/series/duration-record.ts'
 import { TimeSlots } from '../../../lib/metrics/series/time-slots.ts'
 import { Windows } from '../../../lib/metrics/series/windows.ts'
+import { fc } from '../../support/seeded.ts'
 
 /** Gaps between two records in ms: mostly short, sometimes past a window. */
 const gap = fc.oneof(

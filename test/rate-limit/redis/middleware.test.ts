@@ -64,14 +64,20 @@ describe('rateLimit with RedisRateLimiter', { skip: missing('redis-server') }, (
 
   test('several windows are all or nothing', async t => {
     const server = await startRedis(t)
-    const [narrow, wide] = [
-      limiterOf(t, server, { maxRequests: 1 }),
-      limiterOf(t, server, { maxRequests: 10, windowSeconds: 600 })
-    ]
-    const ask = await serve(t, { limits: [{ limiter: narrow }, { limiter: wide }], identifier: () => 'k' })
-    assert.match(await ask(), /^HTTP\/1.1 200 /)
-    for (let i = 0; i < 5; i++) assert.match(await ask(), /^HTTP\/1.1 429 /)
-    assert.equal(await wide.getRemaining('k'), 9)
+    const client = connectRedis(t, server)
+    // One after the other and given back, or in one script.
+    for (const clients of [[], [{ client }, { client }]]) {
+      const name = `of ${clients.length}`
+      const [narrow, wide] = [
+        limiterOf(t, server, { maxRequests: 1, name: `narrow ${name}`, ...clients[0] }),
+        limiterOf(t, server, { maxRequests: 10, windowSeconds: 600, name: `wide ${name}`, ...clients[1] })
+      ]
+      const ask = await serve(t, { limits: [{ limiter: narrow }, { limiter: wide }], identifier: () => 'k' })
+      assert.match(await ask(), /^HTTP\/1.1 200 /)
+      for (let i = 0; i < 5; i++) assert.match(await ask(), /^HTTP\/1.1 429 /)
+      if (clients.length > 0) assert.deepEqual([narrow.stats.sent, wide.stats.sent], [6 + 1, 0])
+      assert.equal(await wide.getRemaining('k'), 9)
+    }
   })
 
   test('failures are given back', async t => {

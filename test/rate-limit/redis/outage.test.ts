@@ -121,6 +121,40 @@ describe('RedisRateLimiter without Redis', { skip: missing('redis-server') }, ()
     await eventually(async () => assert.equal((await limiter.consume('k')).decidedBy, 'redis'))
   })
 
+  test('several windows at once in an outage: as each is told, and none keeps what another refused', async t => {
+    for (const onOutage of ['closed', 'open', 'local'] as const) {
+      const { server, client, limiter, reporter } = await prepare(t, {
+        onOutage,
+        maxRequests: 3,
+        name: 'wide'
+      })
+      const options = { client, maxRequests: 1, windowSeconds: 60, timeoutMs: 400, retryMs: 100, reporter }
+      const narrow = new RedisRateLimiter({ ...options, onOutage, name: 'narrow' })
+      t.after(() => narrow.close())
+      await server.stop()
+      const reserve = () => limiter.reserveWith([narrow], ['k', 'k'], 1)!
+      if (onOutage === 'closed') await assert.rejects(reserve(), LimiterUnavailableError)
+      else {
+        const [[wide, tight], again] = [await reserve(), await reserve()]
+        assert.deepEqual([wide.decision.decidedBy, tight.decision.decidedBy], ['outage', 'outage'])
+        assert.deepEqual(
+          again.map(({ decision }) => [decision.allowed, decision.uncounted]),
+          onOutage === 'open'
+            ? [
+                [true, true],
+                [true, true]
+              ]
+            : [
+                [true, undefined],
+                [false, undefined]
+              ]
+        )
+        for (const reservation of again) await reservation.refund()
+        assert.equal(await limiter.getRemaining('k'), onOutage === 'open' ? 3 : 2)
+      }
+    }
+  })
+
   test('a limiter made while Redis is down works once it is up', async t => {
     const server = await startRedis(t)
     await server.stop()

@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import { Reporter } from '../../../lib/http/reporter.ts'
+import { RateLimiter } from '../../../lib/rate-limit/rate-limiter.ts'
 import { RedisRateLimiter, type RedisRateLimiterOptions } from '../../../lib/redis.ts'
 import { missing } from '../../support/program.ts'
 import { RedisAtTime } from '../../support/redis-at-time.ts'
 import { connectRedis, type RedisServer, startRedis } from '../../support/redis-server.ts'
+import { fc } from '../../support/seeded.ts'
+import { WindowOracle } from '../window-oracle.ts'
 
 interface Trace {
   name: string
@@ -158,6 +160,73 @@ describe('RedisRateLimiter', { skip: missing('redis-server') }, () => {
       }
     )
     await fc.assert(run, { numRuns: 25 })
+  })
+
+  test('several windows in one call: all or none, as brute force says', async t => {
+    const timed = new RedisAtTime(server.port)
+    t.after(() => timed.disconnect())
+    const shapes = [
+      { maxRequests: 3, windowSeconds: 1 },
+      { maxRequests: 8, windowSeconds: 5 },
+      { maxRequests: 10, windowSeconds: 60, resolutionMs: 0 }
+    ]
+    const step = fc.record({
+      gap: fc.constantFrom(0, 1, 300, 700, 1_000, 5_000),
+      cost: fc.nat(4),
+      refund: fc.nat(5)
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async steps => {
+        const limiters: RedisRateLimiter[] = []
+        for (const shape of shapes)
+          limiters.push(await limiterWith({ client: timed, clock: timed.clock, ...shape }))
+        const oracles = shapes.map(shape => new WindowOracle(shape.maxRequests, shape.windowSeconds * 1_000))
+        const [first, ...others] = limiters
+        const sent = () => limiters.reduce((sum, { stats }) => sum + stats.sent, 0)
+        timed.now = 1_000
+        for (const { gap, cost, refund } of steps) {
+          timed.now += gap
+          const before = sent()
+          const reservations = await first.reserveWith(others, ['a', 'a', 'b'], cost)!
+          assert.equal(sent(), before + 1)
+          const fits = oracles.every((oracle, i) => oracle.used(timed.now) + cost <= shapes[i].maxRequests)
+          reservations.forEach(({ decision }, i) => {
+            // One that refuses leaves the others as they were: they are looked at, and charged nothing.
+            const limit = shapes[i].maxRequests
+            const left = limit - oracles[i].used(timed.now)
+            const { decidedBy, retryAfterMs, resetMs, ...rest } = decision
+            assert.equal(decidedBy, 'redis')
+            if (fits)
+              assert.deepEqual({ ...rest, retryAfterMs, resetMs }, oracles[i].consume(cost, timed.now))
+            else assert.deepEqual(rest, { allowed: left >= cost, limit, remaining: left })
+          })
+          if (refund > 0) continue
+          for (const reservation of reservations) await reservation.refund()
+          if (fits) for (const oracle of oracles) oracle.refund(timed.now, cost)
+        }
+        for (const limiter of limiters) await limiter.close()
+      }),
+      { numRuns: 25 }
+    )
+  })
+
+  test('several windows go one by one when one script cannot do it', async t => {
+    const first = await limiterWith()
+    const elsewhere = await limiterWith({ client: connectRedis(t, server) })
+    const leasing = await limiterWith({ lease: 2 })
+    const open = await limiterWith({ onOutage: 'open' })
+    for (const other of [
+      elsewhere,
+      leasing,
+      open,
+      first,
+      new RateLimiter({ maxRequests: 1, windowSeconds: 1 })
+    ])
+      assert.equal(first.reserveWith([other], ['a', 'a'], 1), undefined)
+    assert.equal(leasing.reserveWith([first], ['a', 'a'], 1), undefined)
+    assert.equal((await first.reserveWith([first], ['a', 'b'], 1)!).length, 2)
+    assert.throws(() => first.reserveWith([first], ['a', 'b'], -1), /cost must be/)
+    assert.throws(() => first.reserveWith([first], ['a', 5 as never], 1), /identifier must be/)
   })
 
   test('finds its way in windows of many entries, mostly dead ones too', async t => {

@@ -6,13 +6,13 @@ import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { buildSync } from 'esbuild'
-import fc from 'fast-check'
 import { rateLimit } from '../../../lib/rate-limit/rate-limit.ts'
 import { LimiterUnavailableError } from '../../../lib/rate-limit/rate-limit-decision.ts'
 import {
   SharedRateLimiter,
   type SharedRateLimiterOptions
 } from '../../../lib/rate-limit/shared/shared-rate-limiter.ts'
+import { fc } from '../../support/seeded.ts'
 import { converse, listen } from '../../support/server.ts'
 import type { Task } from './shared-rate-limiter-worker.ts'
 
@@ -112,6 +112,104 @@ describe('SharedRateLimiter', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 2.006 })
     assert.equal(limiter.windowMs, 2_006)
     assert.equal(limiter.consume('k', 1, 0).resetMs, 2_006)
+  })
+
+  test('state goes from one process to the next, with the time that passed between', t => {
+    const wall = Date.now()
+    const clock = t.mock.method(Date, 'now', () => wall)
+    const first = new SharedRateLimiter({ maxRequests: 10, windowSeconds: 60, maxKeys: 4 })
+    for (let i = 0; i < 10; i++) first.consume('unit', 1, 1_000 + i)
+    first.consume('cost', 7, 2_000)
+    first.consume('dead', 1, -50_000)
+    first.consume('third', 1, 3_000)
+    first.consume('one too many', 6, 4_000)
+    const state = JSON.parse(JSON.stringify(first.export(31_000)))
+    assert.equal(state.keys.length, 3)
+    assert.deepEqual(state.overflow, [[33_000, 6]])
+    assert.doesNotMatch(JSON.stringify(state), /unit|cost|third/)
+
+    clock.mock.mockImplementation(() => wall + 5_000)
+    const options = { maxRequests: 10, windowSeconds: 60, maxKeys: 3 }
+    const second = new SharedRateLimiter(options)
+    second.import(state, 50)
+    const worker = SharedRateLimiter.attach(second.handle)
+    for (const limiter of [second, worker]) {
+      assert.equal(limiter.peek('unit', 1, 50).retryAfterMs, 25_000)
+      assert.equal(limiter.peek('unit', 2, 50).retryAfterMs, 25_001)
+      assert.equal(limiter.peek('cost', 4, 50).allowed, false)
+      assert.equal(limiter.peek('cost', 3, 50).allowed, true)
+      assert.deepEqual(
+        [limiter.peek('one too many', 5, 50).allowed, limiter.peek('one too many', 4, 50).allowed],
+        [false, true]
+      )
+    }
+    assert.equal(worker.consume('unit', 10, 25_059).allowed, true)
+    // The first that is dead now makes room, and not before it is.
+    worker.consume('fresh', 1, 26_049.5)
+    assert.deepEqual([second.stats.overflowed, second.stats.reclaimed], [1, 0])
+    worker.consume('newer', 1, 26_050)
+    assert.deepEqual([second.stats.overflowed, second.stats.reclaimed], [1, 1])
+    assert.throws(
+      () => second.import(state),
+      /import comes before the first request and before workers attach/
+    )
+    const attached = new SharedRateLimiter(options)
+    SharedRateLimiter.attach(attached.handle)
+    assert.throws(() => attached.import(state), /before workers attach/)
+
+    const lower = new SharedRateLimiter({ ...options, maxRequests: 3 })
+    lower.import(state, 0)
+    assert.deepEqual(lower.peek('unit', 1, 24_999 + 8), {
+      allowed: true,
+      limit: 3,
+      remaining: 1,
+      retryAfterMs: 0,
+      resetMs: 2
+    })
+    assert.throws(
+      () => new SharedRateLimiter({ ...options, maxKeys: 2 }).import(state),
+      /SharedRateLimiter: state has 3 keys, more than maxKeys 2/
+    )
+    assert.throws(
+      () => new SharedRateLimiter({ ...options, windowSeconds: 61 }).import(state),
+      /SharedRateLimiter: state is of a window of 60000 ms, not 61000 ms/
+    )
+    for (const damage of [
+      { secret: 'short' },
+      { secret: undefined },
+      { keys: [['unit', [[5, 1]]]] },
+      { keys: {} },
+      { overflow: [[5, 0]] }
+    ]) {
+      const limiter = new SharedRateLimiter(options)
+      assert.throws(
+        () => limiter.import({ ...state, ...damage }),
+        /SharedRateLimiter: import needs what export gave/
+      )
+      assert.equal(limiter.stats.keys, 0)
+    }
+  })
+
+  test('a state in any order: who is dead first makes room first', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 3, windowSeconds: 1, maxKeys: 2, clock: () => 0 })
+    // Two keys under one lock.
+    const keys = [
+      [`${'0'.repeat(31)}1`, [[900, 1]]],
+      [`${'0'.repeat(31)}2`, [[100, 1]]]
+    ] as const
+    const secret = 'A'.repeat(22)
+    limiter.import({ version: 1, windowMs: 1_000, exportedAt: 0, clockAt: 0, secret, keys })
+    limiter.consume('fresh', 1, 100)
+    assert.deepEqual([limiter.stats.reclaimed, limiter.stats.overflowed], [1, 0])
+  })
+
+  test('a state for which there is no memory is not taken over in part', () => {
+    const first = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 60, maxKeys: 100 })
+    for (let i = 0; i < 100; i++) first.consume(`k${i}`, 1, 0)
+    const second = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 60, maxKeys: 100, maxBytes: 1_024 })
+    assert.throws(() => second.import(first.export(0), 0), /maxBytes has no room for the state/)
+    assert.equal(second.stats.keys, 0)
+    assert.equal(second.consume('k1', 1, 0).allowed, true)
   })
 
   test('a limit of 10 000, filled, refused and emptied', () => {

@@ -150,7 +150,7 @@ export function ownClient(token: TokenShape): Verdict | undefined {
   if (token.sub === undefined || clientClaims.some(name => token.has(name))) return undefined
   if (token.sub === token.iss && !token.has('sub_jwk') && !/^(?:did|urn):/.test(token.sub))
     return machine('sub equals iss')
-  return token.sub === token.claims.aud ? machine('sub equals aud') : undefined
+  return token.sub === token.onlyAudience ? machine('sub equals aud') : undefined
 }
 
 /** Claims that only a person's sign-in leaves behind. */

@@ -73,6 +73,12 @@ export class TokenShape {
     return names.some(name => this.has(name))
   }
 
+  /** The audience, if it is one and no more. */
+  get onlyAudience(): string | undefined {
+    const { aud } = this.claims
+    return textOf(Array.isArray(aud) && aud.length === 1 ? aud[0] : aud)
+  }
+
   hostIs(...hosts: string[]): boolean {
     // Asked for every provider in turn: no closure.
     for (const host of hosts) {

@@ -140,8 +140,10 @@ export class RevocationFeed {
   }
 
   async #poll(): Promise<void> {
+    // What was known when the question went out: a message may overtake the answer.
+    const known = this.#version
     const found = await this.#readVersion()
-    if (found < this.#version) await this.#restore(found)
+    if (found < known) await this.#restore(found)
     // A message may be on its way: only what is missing at the next poll too is lost.
     else if (this.#version < 0 || this.#behind > this.#version || this.#incomplete) await this.#load(found)
     this.#behind = found > this.#version ? found : -1

@@ -1,0 +1,49 @@
+/** What stays on each server's heap after a million requests. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { BenchServer } from './harness/bench-server.ts'
+import type { ServerUnderLoad } from './harness/end-to-end.ts'
+import { identityProvider } from './harness/identity-provider.ts'
+import { fire } from './harness/load.ts'
+import type { Setting } from './servers/serve.ts'
+import { servers } from './servers/servers.ts'
+import type { Suite } from './suite.ts'
+
+const load = { name: '64 connections', connections: 64, pipelining: 1, tokens: 1_000 }
+
+export const suite: Suite = {
+  name: 'heap',
+  async *figures({ quick }) {
+    const requests = quick ? 10_000 : 1_000_000
+    const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
+    try {
+      const { setting, sign } = await identityProvider(folder)
+      const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
+      const figures: { name: string; value: number }[] = []
+      for (const server of servers)
+        figures.push({ name: server.name, value: await heapAfter(server, setting, tokens, requests) })
+      yield { name: `heap after ${requests} requests`, unit: 'MB', figures }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }
+}
+
+/** @returns MB, after a garbage collection */
+async function heapAfter(
+  { file, stages = [] }: ServerUnderLoad,
+  setting: Setting,
+  tokens: readonly string[],
+  requests: number
+): Promise<number> {
+  const server = await BenchServer.start({ file, setting: { ...setting, stages } })
+  try {
+    for (let served = 0; served < requests; ) {
+      served += (await fire(server.port, load, tokens, requests < 100_000 ? 1 : 5)).requests
+    }
+    return (await server.collected()).heapBytes / 1e6
+  } finally {
+    await server.stop()
+  }
+}
