@@ -1,11 +1,11 @@
 /** Reads the bytes of a sealed log and follows its chain; what verifying and going on after a restart have in common. */
 import type { Hash } from 'node:crypto'
 import {
+  isReserved,
   maxReservedLine,
   type Opening,
   parseOpening,
   parseSeal,
-  reservedStart,
   type Seal
 } from './sealed-line.ts'
 import { checkpointText, NoteKey } from './sealed-note.ts'
@@ -119,11 +119,12 @@ export class ChainReader {
       this.#open = 0
       at = end + 1
     }
-    const rest = bytes.length - at
-    const mayBeReserved = this.#open === 0 && rest <= maxReservedLine
-    this.#hash(bytes.subarray(unhashed, mayBeReserved ? at : bytes.length))
-    this.#carry = Buffer.from(bytes.subarray(mayBeReserved ? at : bytes.length))
-    if (!mayBeReserved) this.#open += rest
+    // A line that may yet turn out to be a seal waits for its end.
+    const mayBeReserved = this.#open === 0 && bytes.length - at <= maxReservedLine
+    const end = mayBeReserved ? at : bytes.length
+    this.#hash(bytes.subarray(unhashed, end))
+    this.#carry = Buffer.from(bytes.subarray(end))
+    this.#open += end - at
   }
 
   /** The end of a file; another may follow. */
@@ -286,15 +287,6 @@ function fits(opening: Opening, { tree, epoch, key }: ChainPoint): boolean {
     opening.origin === key.name &&
     opening.public_key === key.publicKey &&
     opening.tree.every((hash, i) => hash === tree.hashes[i].toString('base64'))
-  )
-}
-
-function isReserved(bytes: Buffer, at: number, end: number): boolean {
-  // An event begins with its timestamp: the third character tells.
-  return (
-    bytes[at + 2] === 0x65 &&
-    end - at <= maxReservedLine &&
-    bytes.toString('latin1', at, at + reservedStart.length) === reservedStart
   )
 }
 

@@ -56,6 +56,16 @@ const sealPattern = new RegExp(
     ',"leaf":"([A-Za-z0-9+/]{43}=)","root":"([A-Za-z0-9+/]{43}=)","signature":"([A-Za-z0-9+/]{86}==)"\\}$'
 )
 
+/** Whether the line at these bytes may be one of the two. */
+export function isReserved(bytes: Buffer, at: number, end: number): boolean {
+  // An event begins with its timestamp: the third character tells.
+  return (
+    bytes[at + 2] === 0x65 &&
+    end - at <= maxReservedLine &&
+    bytes.toString('latin1', at, at + reservedStart.length) === reservedStart
+  )
+}
+
 export function printOpening(opening: Opening): string {
   return JSON.stringify({ event_type: 'log_opened', ...opening })
 }

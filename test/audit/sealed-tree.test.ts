@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { BatchTree, leafHasher } from '../../lib/audit/sealed-tree.ts'
+import { fc } from '../support/seeded.ts'
 
 function leaf(bytes: string | Uint8Array): Buffer {
   return leafHasher().update(bytes).digest()

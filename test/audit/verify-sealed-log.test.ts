@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
-import fc from 'fast-check'
 import { SealedLog } from '../../lib/audit/sealed-log.ts'
 import { type VerifySealedLogOptions, verifySealedLog } from '../../lib/audit/verify-sealed-log.ts'
+import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const folder = temporaryFolder()
