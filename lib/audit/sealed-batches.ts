@@ -37,6 +37,8 @@ interface Proposal {
 }
 
 const newline = 0x0a
+/** A larger buffer is made for one batch only. */
+const maxKeptBytes = 524_288
 
 /**
  * The next batch is worked out from the point that is written, so that a batch that could not be written leaves nothing
@@ -180,8 +182,10 @@ export class SealedBatches implements BatchSealer {
   /** In one buffer, which is free again when the next batch is sealed. */
   #together(before: string, lines: Buffer, after: string): Buffer {
     const length = before.length + lines.length + after.length
-    if (this.#buffer.length < length) this.#buffer = Buffer.allocUnsafeSlow(length + 1_024)
-    const bytes = this.#buffer.subarray(0, length)
+    let buffer = this.#buffer
+    if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(length + 1_024)
+    if (length <= maxKeptBytes) this.#buffer = buffer
+    const bytes = buffer.subarray(0, length)
     bytes.write(before, 0, 'latin1')
     lines.copy(bytes, before.length)
     bytes.write(after, before.length + lines.length, 'latin1')
