@@ -28,7 +28,7 @@ export interface SealedLogOptions {
   checkpointEvents?: number
   /** ms that a line waits at most before it is sealed and written. Default 50. */
   flushIntervalMs?: number
-  /** Memory for lines that the disk does not take; further lines are dropped. Default 8 MiB. */
+  /** Memory for lines that the disk does not take; further lines are dropped. Default 8 MiB, at least 512 KiB. */
   maxPendingBytes?: number
   reporter?: Reporter
 }
