@@ -2,13 +2,14 @@
 import type { Exchange } from './http/exchange.ts'
 import type { Stage } from './http/pipeline.ts'
 import { refuse } from './http/problem.ts'
+import { wrongOption } from './options.ts'
 
 export class Entrance implements Stage {
   readonly name = 'gate'
   readonly #graceMs: number
   #open = 0
   #closing = false
-  #onEmpty: (() => void) | undefined = undefined
+  #onEmpty: (() => void) | undefined
   readonly #leave = (): void => {
     this.#open--
     if (this.#open === 0) this.#onEmpty?.()
@@ -17,7 +18,7 @@ export class Entrance implements Stage {
   /** @param graceMs ms that `close` waits for open requests */
   constructor(graceMs = 1_000) {
     if (!Number.isFinite(graceMs) || graceMs < 0) {
-      throw new TypeError(`ostiary: closeGraceMs must be a number of ms from 0, got ${String(graceMs)}`)
+      throw wrongOption('ostiary', 'closeGraceMs', 'a number of ms from 0', graceMs)
     }
     this.#graceMs = graceMs
   }

@@ -53,78 +53,61 @@ export function collectValidations(
   }
 }
 
-function counter<Stats>(name: string, help: string, value: (stats: Stats) => number): StatMetric<Stats> {
-  return { name, type: 'counter', help, value }
+type Row<Numbers> = readonly [name: string, help: string, member: keyof Numbers]
+
+/** A metric for each of a part's numbers; the name of a counter ends in `_total`. */
+function metricsOf<Stats, Numbers>(
+  rows: readonly Row<Numbers>[],
+  value: (stats: Stats, member: keyof Numbers) => number | StatSample[],
+  labels: readonly string[] = []
+): StatMetric<Stats>[] {
+  return rows.map(([name, help, member]) => ({
+    name,
+    help,
+    type: name.endsWith('_total') ? 'counter' : 'gauge',
+    labels,
+    value: stats => value(stats, member)
+  }))
 }
 
-function gauge<Stats>(name: string, help: string, value: (stats: Stats) => number): StatMetric<Stats> {
-  return { name, type: 'gauge', help, value }
+function numberOf<Numbers>(stats: Numbers, member: keyof Numbers): number {
+  return stats[member] as number
 }
 
-const verifierMetrics: StatMetric<TokenVerifierStats>[] = [
-  gauge('ostiary_token_cache_entries', 'Verified tokens in memory.', ({ cache }) => cache.entries),
-  gauge('ostiary_token_cache_bytes', 'Bytes of verified tokens in memory.', ({ cache }) => cache.bytes),
-  counter('ostiary_token_cache_hits_total', 'Tokens found verified.', ({ cache }) => cache.hits),
-  counter('ostiary_token_cache_misses_total', 'Tokens not found.', ({ cache }) => cache.misses),
-  counter(
-    'ostiary_token_cache_evictions_total',
-    'Verified tokens that made room for others.',
-    ({ cache }) => cache.evictions
-  ),
-  counter(
-    'ostiary_token_cache_expired_total',
-    'Tokens found, and refused since they had expired.',
-    ({ cache }) => cache.expired
-  ),
-  counter(
-    'ostiary_token_cache_revoked_total',
-    'Tokens found, and refused since they were revoked.',
-    ({ cache }) => cache.revoked
-  ),
-  counter(
-    'ostiary_token_signatures_total',
-    'Signatures verified, good or bad.',
-    ({ signatures }) => signatures
-  ),
-  jwksGauge('ostiary_jwks_keys', 'Keys in the set of an issuer.', ({ keys }) => keys),
-  jwksGauge(
-    'ostiary_jwks_age_seconds',
-    'Since the set was refreshed; -1 before the first time.',
-    ({ ageSeconds }) => ageSeconds
-  ),
-  jwksGauge('ostiary_jwks_stale', '1 while the set is older than its interval.', ({ stale }) =>
-    Number(stale)
-  ),
-  jwksCounter('ostiary_jwks_refreshes_total', 'Successful refreshes.', ({ refreshes }) => refreshes),
-  jwksCounter('ostiary_jwks_refresh_failures_total', 'Failed refreshes.', ({ failures }) => failures),
-  jwksCounter(
-    'ostiary_jwks_unknown_keys_total',
-    'Tokens whose key id was not in the set.',
-    ({ unknownKeys }) => unknownKeys
-  )
-]
+const cacheMetrics = metricsOf<TokenVerifierStats, TokenVerifierStats['cache']>(
+  [
+    ['ostiary_token_cache_entries', 'Verified tokens in memory.', 'entries'],
+    ['ostiary_token_cache_bytes', 'Bytes of verified tokens in memory.', 'bytes'],
+    ['ostiary_token_cache_hits_total', 'Tokens found verified.', 'hits'],
+    ['ostiary_token_cache_misses_total', 'Tokens not found.', 'misses'],
+    ['ostiary_token_cache_evictions_total', 'Verified tokens that made room for others.', 'evictions'],
+    ['ostiary_token_cache_expired_total', 'Tokens found, and refused since they had expired.', 'expired'],
+    ['ostiary_token_cache_revoked_total', 'Tokens found, and refused since they were revoked.', 'revoked']
+  ],
+  ({ cache }, member) => cache[member]
+)
 
-type JwksStats = TokenVerifierStats['jwks'][string]
+const signatureMetrics = metricsOf<TokenVerifierStats, TokenVerifierStats>(
+  [['ostiary_token_signatures_total', 'Signatures verified, good or bad.', 'signatures']],
+  numberOf
+)
 
-function jwksGauge(
-  name: string,
-  help: string,
-  of: (jwks: JwksStats) => number
-): StatMetric<TokenVerifierStats> {
-  return { name, type: 'gauge', help, labels: ['issuer'], value: ({ jwks }) => byIssuer(jwks, of) }
-}
+const jwksMetrics = metricsOf<TokenVerifierStats, TokenVerifierStats['jwks'][string]>(
+  [
+    ['ostiary_jwks_keys', 'Keys in the set of an issuer.', 'keys'],
+    ['ostiary_jwks_age_seconds', 'Since the set was refreshed; -1 before the first time.', 'ageSeconds'],
+    ['ostiary_jwks_stale', '1 while the set is older than its interval.', 'stale'],
+    ['ostiary_jwks_refreshes_total', 'Successful refreshes.', 'refreshes'],
+    ['ostiary_jwks_refresh_failures_total', 'Failed refreshes.', 'failures'],
+    ['ostiary_jwks_unknown_keys_total', 'Tokens whose key id was not in the set.', 'unknownKeys']
+  ],
+  ({ jwks }, member) => Object.entries(jwks).map(([issuer, stats]) => [[issuer], Number(stats[member])]),
+  ['issuer']
+)
 
-function jwksCounter(
-  name: string,
-  help: string,
-  of: (jwks: JwksStats) => number
-): StatMetric<TokenVerifierStats> {
-  return { name, type: 'counter', help, labels: ['issuer'], value: ({ jwks }) => byIssuer(jwks, of) }
-}
+const verifierMetrics = [...cacheMetrics, ...signatureMetrics, ...jwksMetrics]
 
-function byIssuer(jwks: TokenVerifierStats['jwks'], of: (jwks: JwksStats) => number): StatSample[] {
-  return Object.entries(jwks).map(([issuer, stats]) => [[issuer], of(stats)])
-}
+const decisions = ['allowed', 'refused', 'shadowed', 'unavailable'] as const
 
 const rateLimitMetrics: StatMetric<RateLimitStats>[] = [
   {
@@ -132,51 +115,49 @@ const rateLimitMetrics: StatMetric<RateLimitStats>[] = [
     type: 'counter',
     help: 'Requests by what the rate limit decided.',
     labels: ['decision'],
-    value: ({ allowed, refused, shadowed, unavailable }) => [
-      [['allowed'], allowed],
-      [['refused'], refused],
-      [['shadowed'], shadowed],
-      [['unavailable'], unavailable]
-    ]
+    value: stats => decisions.map(decision => [[decision], stats[decision]] as const)
   },
-  gauge('ostiary_rate_limit_keys', 'Keys in memory.', ({ keys }) => keys),
-  counter(
-    'ostiary_rate_limit_reclaimed_total',
-    'Dead keys that gave their place to others.',
-    ({ reclaimed }) => reclaimed
-  ),
-  counter(
-    'ostiary_rate_limit_overflowed_total',
-    'Decisions that the shared overflow window made, at the cap of keys.',
-    ({ overflowed }) => overflowed
-  ),
-  counter(
-    'ostiary_rate_limit_locked_out_total',
-    'Requests of clients that were shut out.',
-    ({ lockedOut }) => lockedOut
+  ...metricsOf<RateLimitStats, RateLimitStats>(
+    [
+      ['ostiary_rate_limit_keys', 'Keys in memory.', 'keys'],
+      ['ostiary_rate_limit_reclaimed_total', 'Dead keys that gave their place to others.', 'reclaimed'],
+      [
+        'ostiary_rate_limit_overflowed_total',
+        'Decisions that the shared overflow window made, at the cap of keys.',
+        'overflowed'
+      ],
+      ['ostiary_rate_limit_locked_out_total', 'Requests of clients that were shut out.', 'lockedOut']
+    ],
+    numberOf
   )
 ]
 
-const auditMetrics: StatMetric<Readonly<AuditStats>>[] = [
-  counter('ostiary_audit_events_total', 'Audit events.', ({ events }) => events),
-  counter('ostiary_audit_dropped_total', 'Audit events that a sink did not keep.', ({ dropped }) => dropped),
-  counter(
-    'ostiary_audit_callback_failures_total',
-    'Audit callbacks that failed or were left out.',
-    ({ callbackFailures }) => callbackFailures
-  )
-]
+const auditMetrics = metricsOf<Readonly<AuditStats>, Readonly<AuditStats>>(
+  [
+    ['ostiary_audit_events_total', 'Audit events.', 'events'],
+    ['ostiary_audit_dropped_total', 'Audit events that a sink did not keep.', 'dropped'],
+    [
+      'ostiary_audit_callback_failures_total',
+      'Audit callbacks that failed or were left out.',
+      'callbackFailures'
+    ]
+  ],
+  numberOf
+)
 
-const usageMetrics: StatMetric<UsageRecorderStats>[] = [
-  gauge('ostiary_usage_queued', 'Usage records that wait for the store.', ({ queued }) => queued),
-  counter('ostiary_usage_stored_total', 'Usage records stored.', ({ stored }) => stored),
-  counter('ostiary_usage_lost_total', 'Usage records lost: the queue was full.', ({ lost }) => lost),
-  counter(
-    'ostiary_usage_unattributed_total',
-    'Requests with an API token that names no id or no owner.',
-    ({ unattributed }) => unattributed
-  )
-]
+const usageMetrics = metricsOf<UsageRecorderStats, UsageRecorderStats>(
+  [
+    ['ostiary_usage_queued', 'Usage records that wait for the store.', 'queued'],
+    ['ostiary_usage_stored_total', 'Usage records stored.', 'stored'],
+    ['ostiary_usage_lost_total', 'Usage records lost: the queue was full.', 'lost'],
+    [
+      'ostiary_usage_unattributed_total',
+      'Requests with an API token that names no id or no owner.',
+      'unattributed'
+    ]
+  ],
+  numberOf
+)
 
 const reporterMetrics: StatMetric<ReadonlyMap<string, number>>[] = [
   {

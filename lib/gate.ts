@@ -18,6 +18,7 @@ import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
+import { checkBoolean, checkOption, wrongOption } from './options.ts'
 import {
   type FailedAttemptLimit,
   type FailedAttemptLimitOptions,
@@ -253,9 +254,7 @@ const optionNames = new Set<string>([
 
 /** A misspelt option would leave a stage out without a word. */
 function checkNames(options: GateOptions): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`ostiary: options must be an object, got ${String(options)}`)
-  }
+  checkOption(typeof options === 'object' && options !== null, 'ostiary', 'options', 'an object', options)
   for (const [name, value] of Object.entries(options)) {
     if (!optionNames.has(name))
       throw new TypeError(`ostiary: there is no option ${name}, got ${String(value)}`)
@@ -263,19 +262,17 @@ function checkNames(options: GateOptions): void {
   for (const name of ['auth', 'failedAttempts', 'rateLimit', 'audit', 'usage'] as const) {
     const value: unknown = options[name]
     if (value !== undefined && value !== false && (typeof value !== 'object' || value === null)) {
-      throw new TypeError(`ostiary: ${name} must be an object or false, got ${String(value)}`)
+      throw wrongOption('ostiary', name, 'an object or false', value)
     }
   }
   const { asyncContext } = options
-  if (asyncContext !== undefined && typeof asyncContext !== 'boolean') {
-    throw new TypeError(`ostiary: asyncContext must be true or false, got ${String(asyncContext)}`)
-  }
+  if (asyncContext !== undefined) checkBoolean('ostiary', 'asyncContext', asyncContext)
   const { metrics } = options
   if (
     metrics !== undefined &&
     typeof metrics !== 'boolean' &&
     (typeof metrics !== 'object' || metrics === null)
   ) {
-    throw new TypeError(`ostiary: metrics must be an object, true or false, got ${String(metrics)}`)
+    throw wrongOption('ostiary', 'metrics', 'an object, true or false', metrics)
   }
 }

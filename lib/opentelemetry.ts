@@ -14,6 +14,7 @@ import {
   type ScalarMetric
 } from './metrics/metric.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
+import { wrongOption } from './options.ts'
 
 export interface OpenTelemetryBridgeOptions {
   registry: MetricRegistry
@@ -34,10 +35,10 @@ export interface OpenTelemetryBridgeOptions {
 export function bridgeToOpenTelemetry(options: OpenTelemetryBridgeOptions): () => void {
   const { registry, meter = metrics.getMeter('ostiary') } = options ?? {}
   if (!(registry instanceof MetricRegistry)) {
-    throw new TypeError(`bridgeToOpenTelemetry: registry must be a MetricRegistry, got ${String(registry)}`)
+    throw wrongOption('bridgeToOpenTelemetry', 'registry', 'a MetricRegistry', registry)
   }
   if (typeof meter?.createHistogram !== 'function') {
-    throw new TypeError(`bridgeToOpenTelemetry: meter must be an OpenTelemetry Meter, got ${String(meter)}`)
+    throw wrongOption('bridgeToOpenTelemetry', 'meter', 'an OpenTelemetry Meter', meter)
   }
   const stops: (() => void)[] = []
   stops.push(

@@ -1,4 +1,5 @@
 /** One thing that happened, as the audit log keeps it. */
+import { wrongOption } from '../options.ts'
 
 export interface AuditEventFields {
   /** A stable snake_case name: `request_success`, `auth_failure`, `access_denied`, or one of your own. */
@@ -53,10 +54,10 @@ export class AuditEvent {
       ...metadata
     } = init as AuditEventFields
     if (typeof eventType !== 'string' || eventType === '') {
-      throw new TypeError(`AuditEvent: eventType must be a non-empty string, got ${String(eventType)}`)
+      throw wrongOption('AuditEvent', 'eventType', 'a non-empty string', eventType)
     }
     if (!(timestamp instanceof Date) || Number.isNaN(timestamp.getTime())) {
-      throw new TypeError(`AuditEvent: timestamp must be a valid Date, got ${String(timestamp)}`)
+      throw wrongOption('AuditEvent', 'timestamp', 'a valid Date', timestamp)
     }
     this.eventType = eventType
     this.userId = userId

@@ -1,5 +1,6 @@
 /** Appends audit lines to a file, in batches and off the request path. */
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { checkText, wrongOption } from '../options.ts'
 import { AppendedFile, type BatchSealer } from './appended-file.ts'
 import type { AuditSink } from './audit-logger.ts'
 
@@ -53,10 +54,10 @@ export class AuditFile implements AuditSink {
   readonly #reporter: Reporter
   readonly #full: Chunk[] = []
   #active: Chunk
-  #spare: Chunk | undefined = undefined
+  #spare: Chunk | undefined
   #allocated: number
-  #timer: NodeJS.Timeout | undefined = undefined
-  #inFlight: Chunk | undefined = undefined
+  #timer: NodeJS.Timeout | undefined
+  #inFlight: Chunk | undefined
   #refusing = false
   /** Whether the sealer has something to say even if no line waits. */
   #owed = false
@@ -64,7 +65,7 @@ export class AuditFile implements AuditSink {
   #accepted = 0
   #stored = 0
   #lost = 0
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: AuditFileOptions) {
     const {
@@ -74,9 +75,7 @@ export class AuditFile implements AuditSink {
       reporter = defaultReporter,
       sealer
     } = options
-    if (typeof path !== 'string' || path === '') {
-      throw new TypeError(`AuditLogger: path must be a non-empty string, got ${JSON.stringify(path)}`)
-    }
+    checkText('AuditLogger', 'path', path)
     positive('flushIntervalMs', flushIntervalMs, 1)
     const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
@@ -267,9 +266,7 @@ function newChunk(bytes: number): Chunk {
 
 function positive(option: string, value: unknown, least: number): void {
   if (!Number.isInteger(value) || (value as number) < least) {
-    throw new TypeError(
-      `AuditLogger: ${option} must be an integer of at least ${least}, got ${String(value)}`
-    )
+    throw wrongOption('AuditLogger', option, `an integer of at least ${least}`, value)
   }
 }
 

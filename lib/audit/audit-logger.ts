@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
+import { checkBoolean, checkFunction, wrongOption } from '../options.ts'
 import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-event.ts'
 import { AuditFile } from './audit-file.ts'
 import { AuditLineFormat } from './audit-line.ts'
@@ -89,18 +90,14 @@ export class AuditLogger {
   #events = 0
   #dropped = 0
   #callbackFailures = 0
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: AuditLoggerOptions = {}) {
     const { callback, sink, reporter = defaultReporter } = options
-    if (options.console !== undefined && typeof options.console !== 'boolean') {
-      throw new TypeError(`AuditLogger: console must be true or false, got ${String(options.console)}`)
-    }
-    if (callback !== undefined && typeof callback !== 'function') {
-      throw new TypeError(`AuditLogger: callback must be a function, got ${String(callback)}`)
-    }
+    if (options.console !== undefined) checkBoolean('AuditLogger', 'console', options.console)
+    if (callback !== undefined) checkFunction('AuditLogger', 'callback', callback)
     if (sink !== undefined && typeof sink?.write !== 'function') {
-      throw new TypeError(`AuditLogger: sink must be an AuditSink, got ${String(sink)}`)
+      throw wrongOption('AuditLogger', 'sink', 'an AuditSink', sink)
     }
     this.#callback = callback
     this.#reporter = reporter

@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter } from '../http/path-filter.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { checkBoolean, checkOption, wrongOption } from '../options.ts'
 import { AuditLogger } from './audit-logger.ts'
 
 export interface AuditOptions {
@@ -33,15 +34,11 @@ class AuditStage implements Stage {
 
   constructor(options: AuditOptions) {
     const { enabled = true, auditLogger, excludePaths = defaultExcludePaths } = options
-    if (typeof enabled !== 'boolean') {
-      throw new TypeError(`audit: enabled must be true or false, got ${String(enabled)}`)
-    }
+    checkBoolean('audit', 'enabled', enabled)
     if (auditLogger !== undefined && !(auditLogger instanceof AuditLogger)) {
-      throw new TypeError(`audit: auditLogger must be an AuditLogger, got ${String(auditLogger)}`)
+      throw wrongOption('audit', 'auditLogger', 'an AuditLogger', auditLogger)
     }
-    if (!Array.isArray(excludePaths)) {
-      throw new TypeError(`audit: excludePaths must be a list of paths, got ${String(excludePaths)}`)
-    }
+    checkOption(Array.isArray(excludePaths), 'audit', 'excludePaths', 'a list of paths', excludePaths)
     this.#excluded = new PathFilter({ exact: excludePaths })
     if (enabled) {
       const logger = auditLogger ?? new AuditLogger()

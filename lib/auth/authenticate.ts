@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
+import { checkFunction, checkOption, shown, wrongOption } from '../options.ts'
 import { type MembershipOptions, Memberships } from './caller/memberships.ts'
 import { User } from './caller/user.ts'
 import { systemClock } from './clock.ts'
@@ -53,9 +54,7 @@ export function authenticate(options: AuthenticateOptions): Authenticate {
   const senders = new SenderCheck(options)
   const verifier =
     'verifier' in options ? options.verifier : new TokenVerifier(withConfirmations(options, senders))
-  if (!(verifier instanceof TokenVerifier)) {
-    throw new TypeError(`authenticate: verifier must be a TokenVerifier, got ${String(verifier)}`)
-  }
+  checkOption(verifier instanceof TokenVerifier, 'authenticate', 'verifier', 'a TokenVerifier', verifier)
   for (const confirmation of senders.confirmations) {
     if (!verifier.confirmations.includes(confirmation)) {
       throw new TypeError(`authenticate: verifier must be made with confirmations that hold ${confirmation}`)
@@ -95,8 +94,8 @@ class Authentication implements Stage {
 
   constructor(verifier: TokenVerifier, options: AuthenticateSettings, senders: SenderCheck) {
     const { realm, resourceMetadata, isApiToken = hasApiUse, onValidation } = options
-    checkFunction('isApiToken', isApiToken)
-    if (onValidation !== undefined) checkFunction('onValidation', onValidation)
+    checkFunction('authenticate', 'isApiToken', isApiToken)
+    if (onValidation !== undefined) checkFunction('authenticate', 'onValidation', onValidation)
     if (realm !== undefined) checkRealm(realm)
     if (resourceMetadata !== undefined) checkEndpoint('authenticate: resourceMetadata', resourceMetadata)
     this.#verifier = verifier
@@ -259,15 +258,9 @@ function isPreflight({ req }: Exchange): boolean {
   )
 }
 
-function checkFunction(option: string, value: unknown): void {
-  if (typeof value !== 'function') {
-    throw new TypeError(`authenticate: ${option} must be a function, got ${String(value)}`)
-  }
-}
-
 /** RFC 9110, section 5.6.4: what a quoted string may hold. */
 function checkRealm(realm: unknown): void {
   if (typeof realm !== 'string' || !/^[ -~]*$/.test(realm)) {
-    throw new TypeError(`authenticate: realm must be printable ASCII, got ${JSON.stringify(realm)}`)
+    throw wrongOption('authenticate', 'realm', 'printable ASCII', shown(realm))
   }
 }

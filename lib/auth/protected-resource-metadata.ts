@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Exchange, exchangeOf } from '../http/exchange.ts'
 import { type Next, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { answerProblem } from '../http/problem.ts'
+import { checkInteger, checkText, isTexts, shown, wrongOption } from '../options.ts'
 import { checkEndpoint } from './keys/endpoint.ts'
 
 export interface ProtectedResourceMetadataOptions {
@@ -50,9 +51,7 @@ export function protectedResourceMetadata(
 ): ProtectedResourceMetadata {
   const document = Buffer.from(JSON.stringify(documentOf(options)))
   const { maxAgeSeconds = 3_600 } = options
-  if (!Number.isInteger(maxAgeSeconds) || maxAgeSeconds < 0) {
-    throw new TypeError(`${owner}: maxAgeSeconds must be a non-negative integer, got ${maxAgeSeconds}`)
-  }
+  checkInteger(owner, 'maxAgeSeconds', maxAgeSeconds, 0)
   const { origin, pathname, search } = new URL(options.resource)
   const path = wellKnown + (pathname === '/' ? '' : pathname)
   const middleware = stageMiddleware(new MetadataStage(path, document, maxAgeSeconds))
@@ -143,7 +142,7 @@ function documentOf(options: ProtectedResourceMetadataOptions): Record<string, u
 }
 
 function fail(option: string, rule: string, value: unknown): never {
-  throw new TypeError(`${owner}: ${option} must be ${rule}, got ${JSON.stringify(value)}`)
+  throw wrongOption(owner, option, rule, shown(value))
 }
 
 function url(option: string, value: string | undefined): string | undefined {
@@ -156,22 +155,14 @@ function urls(option: string, values: readonly string[]): readonly string[] {
 }
 
 function text(option: string, value: string | undefined): string | undefined {
-  return value === undefined || (typeof value === 'string' && value !== '')
-    ? value
-    : fail(option, 'a non-empty string', value)
+  if (value !== undefined) checkText(owner, option, value)
+  return value
 }
 
 function words(option: string, values: readonly string[] | undefined): readonly string[] | undefined {
   if (values === undefined) return undefined
   // RFC 9728, section 3.2: members without a value are left out, so an empty list has no meaning.
-  if (
-    !Array.isArray(values) ||
-    values.length === 0 ||
-    !values.every(value => typeof value === 'string' && value !== '')
-  ) {
-    fail(option, 'a list of non-empty strings', values)
-  }
-  return values
+  return isTexts(values) ? values : fail(option, 'a list of non-empty strings', values)
 }
 
 function algorithms(option: string, values: readonly string[] | undefined): readonly string[] | undefined {

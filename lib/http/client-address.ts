@@ -1,6 +1,9 @@
 /** Who the client is: the socket's address, or the first untrusted address to the left of trusted proxies. */
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { checkOption } from '../options.ts'
+
+const owner = 'clientAddress'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
@@ -29,11 +32,12 @@ export class ClientAddress {
 
   constructor(options: ClientAddressOptions = {}) {
     const { trustProxy = 0, ipv6Prefix = 64 } = options
-    if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
-      throw new TypeError(`clientAddress: ipv6Prefix must be an integer from 32 to 128, got ${ipv6Prefix}`)
-    }
+    const isPrefix = Number.isInteger(ipv6Prefix) && ipv6Prefix >= 32 && ipv6Prefix <= 128
+    checkOption(isPrefix, owner, 'ipv6Prefix', 'an integer from 32 to 128', ipv6Prefix)
+    const isTrust = Array.isArray(trustProxy) || (Number.isInteger(trustProxy) && Number(trustProxy) >= 0)
+    checkOption(isTrust, owner, 'trustProxy', 'a number of hops or a list of CIDRs', trustProxy)
     this.#ipv6Prefix = ipv6Prefix
-    this.#hops = typeof trustProxy === 'number' ? hopCount(trustProxy) : 0
+    this.#hops = typeof trustProxy === 'number' ? trustProxy : 0
     this.#trusted = typeof trustProxy === 'number' ? [] : trustedRanges(trustProxy)
     this.readsHeaders = this.#hops > 0 || this.#trusted.length > 0
   }
@@ -78,19 +82,7 @@ export class ClientAddress {
   }
 }
 
-function hopCount(trustProxy: number): number {
-  if (Number.isInteger(trustProxy) && trustProxy >= 0) return trustProxy
-  throw new TypeError(
-    `clientAddress: trustProxy must be a number of hops or a list of CIDRs, got ${trustProxy}`
-  )
-}
-
 function trustedRanges(trustProxy: readonly string[]): [Address, number][] {
-  if (!Array.isArray(trustProxy)) {
-    throw new TypeError(
-      `clientAddress: trustProxy must be a number of hops or a list of CIDRs, got ${String(trustProxy)}`
-    )
-  }
   return trustProxy.map(text => {
     try {
       const [network, bits] = ipaddr.parseCIDR(
@@ -101,9 +93,7 @@ function trustedRanges(trustProxy: readonly string[]): [Address, number][] {
       }
       return [network, bits] as [Address, number]
     } catch {
-      throw new TypeError(
-        `clientAddress: trustProxy must hold addresses or CIDRs, got ${JSON.stringify(text)}`
-      )
+      throw new TypeError(`${owner}: trustProxy must hold addresses or CIDRs, got ${JSON.stringify(text)}`)
     }
   })
 }

@@ -22,12 +22,12 @@ export class Connection {
    */
   readonly endsExchanges: boolean
 
-  #oldestOpen: Exchange | undefined = undefined
-  #newestOpen: Exchange | undefined = undefined
-  #resolver: ClientAddress | undefined = undefined
-  #forwardedFor: string | undefined = undefined
-  #address: string | undefined = undefined
-  #addressKey: string | undefined = undefined
+  #oldestOpen: Exchange | undefined
+  #newestOpen: Exchange | undefined
+  #resolver: ClientAddress | undefined
+  #forwardedFor: string | undefined
+  #address: string | undefined
+  #addressKey: string | undefined
   readonly #remoteAddress: string | undefined
 
   constructor(remoteAddress: string | undefined, endsExchanges: boolean) {

@@ -50,10 +50,10 @@ export class Exchange {
   /** The request path without the query, as received: never decoded, and not what a mount made of it. */
   readonly path: string
   readonly connection: Connection
-  user: Identity | undefined = undefined
-  authMethod: 'jwt' | 'api_token' | undefined = undefined
+  user: Identity | undefined
+  authMethod: 'jwt' | 'api_token' | undefined
   /** The verified token's `jti`. */
-  tokenId: string | undefined = undefined
+  tokenId: string | undefined
   /** The status that went out; 0 until the head is written. */
   statusCode = 0
   /** ms, monotonic; 0 until the head is written. */
@@ -61,28 +61,28 @@ export class Exchange {
   /** ms, monotonic; 0 until the end. */
   endedAt = 0
   outcome: Outcome = 'pending'
-  denial: Denial | undefined = undefined
+  denial: Denial | undefined
   /** What the handler threw, if it did. */
   error: unknown = undefined
   /** @internal The neighbours among the exchanges of this connection that have not ended; kept by `Connection`. */
-  older: Exchange | undefined = undefined
-  newer: Exchange | undefined = undefined
+  older: Exchange | undefined
+  newer: Exchange | undefined
   /** @internal What `currentExchange` reads, if it is kept at all. */
-  asyncHolder: AsyncHolder | undefined = undefined
+  asyncHolder: AsyncHolder | undefined
   /** @internal What the metrics file the request under, once they have read it. */
-  origin: number | undefined = undefined
+  origin: number | undefined
 
   #context: ExchangeContext
   #writeHead: WriteHead
-  #pending: PendingHeaders | undefined = undefined
-  #headListeners: ExchangeListener[] | undefined = undefined
+  #pending: PendingHeaders | undefined
+  #headListeners: ExchangeListener[] | undefined
   /** With room for as many as a whole gate has: an array that grows takes another 150 bytes. */
-  #endListeners: (ExchangeListener | undefined)[] | undefined = undefined
+  #endListeners: (ExchangeListener | undefined)[] | undefined
   #endCount = 0
-  #state: Record<string, unknown> | undefined = undefined
-  #abort: AbortController | undefined = undefined
+  #state: Record<string, unknown> | undefined
+  #abort: AbortController | undefined
   #entered: unknown = undefined
-  #enteredMore: unknown[] | undefined = undefined
+  #enteredMore: unknown[] | undefined
 
   /** Made by `openExchange` alone. */
   constructor(req: IncomingMessage, res: ServerResponse, context: ExchangeContext) {

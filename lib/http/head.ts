@@ -33,7 +33,7 @@ export const coreStoreHeader: StoreHeader | undefined = storeHeaderThatTakesLine
 export class PendingHeaders {
   /** Flat name, value, name, value … */
   #pairs: string[] = noPairs
-  #lines: HeaderLines | undefined = undefined
+  #lines: HeaderLines | undefined
   /** @internal What goes behind the status line of the head that is being written. */
   text = ''
 

@@ -1,4 +1,5 @@
 /** Which paths a stage skips. */
+import { shown } from '../options.ts'
 
 export interface PathFilterOptions {
   /** Paths that match as a whole. */
@@ -29,8 +30,8 @@ export class PathFilter {
 
   constructor(options: PathFilterOptions) {
     const { exact = [], prefix = [] } = options
-    for (const path of exact) check('exact', path, /^\//, 'start with a slash')
-    for (const path of prefix) check('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
+    for (const path of exact) checkPath('exact', path, /^\//, 'start with a slash')
+    for (const path of prefix) checkPath('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
     this.#exact = new Set(exact)
     this.#prefix = [...prefix]
   }
@@ -45,11 +46,21 @@ export class PathFilter {
   }
 }
 
-function check(option: string, path: unknown, pattern: RegExp, rule: string): void {
-  if (typeof path !== 'string' || !pattern.test(path)) {
-    throw new TypeError(`PathFilter: ${option} entries must ${rule}, got ${JSON.stringify(path)}`)
-  }
-  if (ambiguous.test(path)) {
-    throw new TypeError(`PathFilter: ${option} entries must have one reading, got ${JSON.stringify(path)}`)
-  }
+function checkPath(option: string, path: unknown, pattern: RegExp, rule: string): void {
+  checkEntry(`PathFilter: ${option}`, path, pattern, rule)
+  if (ambiguous.test(path)) throw wrongEntry(`PathFilter: ${option}`, path, 'have one reading')
+}
+
+/** @throws TypeError unless an entry of a list is a text of some form */
+export function checkEntry(
+  list: string,
+  entry: unknown,
+  pattern: RegExp,
+  rule: string
+): asserts entry is string {
+  if (typeof entry !== 'string' || !pattern.test(entry)) throw wrongEntry(list, entry, rule)
+}
+
+function wrongEntry(list: string, entry: unknown, rule: string): TypeError {
+  return new TypeError(`${list} entries must ${rule}, got ${shown(entry)}`)
 }

@@ -1,5 +1,6 @@
 /** Composes middleware and puts it in front of a handler. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { checkFunction, wrongOption } from '../options.ts'
 import { runInContext } from './async-context.ts'
 import { isClientGone } from './client-gone.ts'
 import { type Caller, defaultContext, type Exchange, type ExchangeContext, openExchange } from './exchange.ts'
@@ -58,8 +59,7 @@ type Step = Stage | Middleware
 export function pipeline(...middleware: Middleware[]): Pipeline {
   return composed(
     middleware.map(step => {
-      if (typeof step !== 'function')
-        throw new TypeError(`pipeline: middleware must be a function, got ${String(step)}`)
+      checkFunction('pipeline', 'middleware', step)
       return (step as Partial<StageMiddleware>).stage ?? step
     })
   )
@@ -88,7 +88,7 @@ export function composed(steps: readonly Step[], context: PipelineContext = {}):
 
 function checkHandler(method: string, handler: unknown): void {
   if (typeof handler === 'function') return
-  throw new TypeError(`${method}: handler must be a function, got ${String(handler)}`)
+  throw wrongOption(method, 'handler', 'a function', handler)
 }
 
 class Runner {

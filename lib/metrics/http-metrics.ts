@@ -1,6 +1,7 @@
 /** Measures every request: times by method, status, route and caller, what is in flight, and what was refused. */
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { checkBoolean, checkFunction, checkInteger, wrongOption } from '../options.ts'
 import type { Histogram } from './histogram/histogram.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
@@ -230,24 +231,16 @@ class RequestMetricsStage implements Stage, MetricSource {
 
 function checkOptions(options: MetricsOptions): void {
   const { maxSeries = 2_000, nativeHistogramSchema: schema, exemplars = true, registry } = options
-  if (!Number.isSafeInteger(maxSeries) || maxSeries < 1) {
-    throw new TypeError(`metrics: maxSeries must be a positive integer, got ${String(maxSeries)}`)
-  }
+  checkInteger('metrics', 'maxSeries', maxSeries, 1)
   if (schema !== undefined && !(Number.isInteger(schema) && schema >= 0 && schema <= 5)) {
-    throw new TypeError(
-      `metrics: nativeHistogramSchema must be an integer from 0 to 5, got ${String(schema)}`
-    )
+    throw wrongOption('metrics', 'nativeHistogramSchema', 'an integer from 0 to 5', schema)
   }
-  if (typeof exemplars !== 'boolean') {
-    throw new TypeError(`metrics: exemplars must be true or false, got ${String(exemplars)}`)
-  }
+  checkBoolean('metrics', 'exemplars', exemplars)
   if (registry !== undefined && !(registry instanceof MetricRegistry)) {
-    throw new TypeError(`metrics: registry must be a MetricRegistry, got ${String(registry)}`)
+    throw wrongOption('metrics', 'registry', 'a MetricRegistry', registry)
   }
   for (const name of ['route', 'clock'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function') {
-      throw new TypeError(`metrics: ${name} must be a function, got ${String(options[name])}`)
-    }
+    if (options[name] !== undefined) checkFunction('metrics', name, options[name])
   }
 }
 

@@ -1,5 +1,6 @@
 /** The metrics of one process: what is exposed, under names that no two parts share. */
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
+import { checkFunction, checkInteger, checkOption, shown, wrongOption } from '../options.ts'
 import { expose } from './exposition/exposition.ts'
 import { PrometheusText, type PrometheusTextOptions } from './exposition/prometheus.ts'
 import {
@@ -53,9 +54,7 @@ export class MetricRegistry {
   /** @throws TypeError when an option is not what it must be. */
   constructor(options: MetricRegistryOptions = {}) {
     const { maxSamples = 2_000, reporter = defaultReporter } = options
-    if (!Number.isSafeInteger(maxSamples) || maxSamples < 1) {
-      throw new TypeError(`MetricRegistry: maxSamples must be a positive integer, got ${maxSamples}`)
-    }
+    checkInteger('MetricRegistry', 'maxSamples', maxSamples, 1)
     this.#maxSamples = maxSamples
     this.#reporter = reporter
     this.source(() => this, ownMetrics)
@@ -85,9 +84,7 @@ export class MetricRegistry {
    * @throws TypeError when a name, label or unit is not valid, or a name is taken
    */
   source<Stats>(read: () => Stats, metrics: readonly StatMetric<Stats>[]): void {
-    if (typeof read !== 'function') {
-      throw new TypeError(`MetricRegistry: a source must be read by a function, got ${String(read)}`)
-    }
+    checkOption(typeof read === 'function', 'MetricRegistry', 'a source', 'read by a function', read)
     for (const metric of metrics) {
       const labelNames = metric.labels ?? []
       checkStat(metric, labelNames)
@@ -209,13 +206,13 @@ const reservedEnd = /_(?:total|created|bucket|count|sum|info)$/
 function checked(metric: Metric): Metric {
   const { name, help, type, unit } = metric
   if (typeof name !== 'string' || !metricName.test(name)) {
-    throw new TypeError(`MetricRegistry: name must be a Prometheus metric name, got ${JSON.stringify(name)}`)
+    throw wrongOption('MetricRegistry', 'name', 'a Prometheus metric name', shown(name))
   }
   if (typeof help !== 'string' || help === '') {
     throw new TypeError(`MetricRegistry: help of ${name} must say what it is, got ${JSON.stringify(help)}`)
   }
   if (type !== 'counter' && type !== 'gauge' && type !== 'histogram') {
-    throw new TypeError(`MetricRegistry: type of ${name} must be counter, gauge or histogram, got ${type}`)
+    throw wrongOption('MetricRegistry', `type of ${name}`, 'counter, gauge or histogram', type)
   }
   if (type === 'counter' && !/._total$/.test(name)) {
     throw new TypeError(`MetricRegistry: name of a counter must end in _total, got ${name}`)
@@ -226,21 +223,20 @@ function checked(metric: Metric): Metric {
     )
   }
   if (unit !== undefined && !familyName(metric).endsWith(`_${unit}`)) {
-    throw new TypeError(
-      `MetricRegistry: unit of ${name} must be the end of its name, got ${JSON.stringify(unit)}`
-    )
+    throw wrongOption('MetricRegistry', `unit of ${name}`, 'the end of its name', shown(unit))
   }
   return metric
 }
 
 function checkStat<Stats>({ name, value }: StatMetric<Stats>, labels: readonly string[]): void {
-  if (typeof value !== 'function') {
-    throw new TypeError(`MetricRegistry: value of ${name} must be a function, got ${String(value)}`)
-  }
+  checkFunction('MetricRegistry', `value of ${name}`, value)
   for (const label of labels) {
     if (typeof label !== 'string' || !labelName.test(label) || label === 'le' || label === 'quantile') {
-      throw new TypeError(
-        `MetricRegistry: labels of ${name} must be Prometheus label names that are not reserved, got ${JSON.stringify(label)}`
+      throw wrongOption(
+        'MetricRegistry',
+        `labels of ${name}`,
+        'Prometheus label names that are not reserved',
+        shown(label)
       )
     }
   }

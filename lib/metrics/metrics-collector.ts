@@ -1,5 +1,5 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
-
+import { checkFunction } from '../options.ts'
 import { LabelSet, type Metric, type MetricSource, singleMetric } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { DurationBuckets } from './series/duration-buckets.ts'
@@ -59,9 +59,7 @@ export class MetricsCollector implements MetricSource {
   /** @throws TypeError when `clock` is not a function */
   constructor(options: MetricsCollectorOptions = {}) {
     const { clock = () => performance.now() } = options
-    if (typeof clock !== 'function') {
-      throw new TypeError(`MetricsCollector: clock must be a function, got ${String(clock)}`)
-    }
+    checkFunction('MetricsCollector', 'clock', clock)
     this.#clock = clock
     this.#startedAt = clock()
     this.metrics = this.#describe()

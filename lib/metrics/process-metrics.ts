@@ -1,6 +1,7 @@
 /** The state of the process, so that a slow request can be told from a slow process. */
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { getHeapSpaceStatistics, getHeapStatistics } from 'node:v8'
+import { checkInteger } from '../options.ts'
 import { LabelSet, type Metric, type MetricSource, type ScalarPoint, singleMetric } from './metric.ts'
 import { DurationBuckets } from './series/duration-buckets.ts'
 import { EventLoopWindow } from './series/event-loop-window.ts'
@@ -46,11 +47,7 @@ export class ProcessMetrics implements MetricSource {
   /** @throws TypeError when `resolutionMs` is not a positive integer */
   constructor(options: ProcessMetricsOptions = {}) {
     const { resolutionMs = 10 } = options
-    if (!Number.isSafeInteger(resolutionMs) || resolutionMs < 1) {
-      throw new TypeError(
-        `ProcessMetrics: resolutionMs must be a positive integer, got ${String(resolutionMs)}`
-      )
-    }
+    checkInteger('ProcessMetrics', 'resolutionMs', resolutionMs, 1)
     this.#older = new EventLoopWindow(resolutionMs)
     this.#younger = new EventLoopWindow(resolutionMs)
     this.#timer = setInterval(() => this.#turn(), windowMs).unref()

@@ -1,6 +1,7 @@
 /** Callers that are never limited. */
 import { BlockList, isIP } from 'node:net'
 import type { Exchange } from '../http/exchange.ts'
+import { checkOption, isText, shown } from '../options.ts'
 
 /**
  * Identifiers (`user:alice`, `client:cron`), addresses, and networks in CIDR notation.
@@ -12,8 +13,7 @@ export class AllowList {
   #hasNetworks = false
 
   constructor(entries: readonly string[]) {
-    if (!Array.isArray(entries))
-      throw new TypeError(`rateLimit: allow must be a list, got ${String(entries)}`)
+    checkOption(Array.isArray(entries), 'rateLimit', 'allow', 'a list', entries)
     for (const entry of entries) this.#add(entry)
   }
 
@@ -25,11 +25,7 @@ export class AllowList {
   }
 
   #add(entry: unknown): void {
-    if (typeof entry !== 'string' || entry === '') {
-      throw new TypeError(
-        `rateLimit: allow must hold identifiers, addresses and CIDRs, got ${JSON.stringify(entry)}`
-      )
-    }
+    if (!isText(entry)) throw wrongEntry(entry)
     const slash = entry.lastIndexOf('/')
     const address = slash === -1 ? entry : entry.slice(0, slash)
     if (isIP(address) === 0) {
@@ -38,14 +34,14 @@ export class AllowList {
     }
     const most = isIP(address) === 4 ? 32 : 128
     const bits = slash === -1 ? most : Number(entry.slice(slash + 1))
-    if (!Number.isInteger(bits) || bits < 0 || bits > most || entry.endsWith('/')) {
-      throw new TypeError(
-        `rateLimit: allow must hold identifiers, addresses and CIDRs, got ${JSON.stringify(entry)}`
-      )
-    }
+    if (!Number.isInteger(bits) || bits < 0 || bits > most || entry.endsWith('/')) throw wrongEntry(entry)
     this.#networks.addSubnet(address, bits, familyOf(address))
     this.#hasNetworks = true
   }
+}
+
+function wrongEntry(entry: unknown): TypeError {
+  return new TypeError(`rateLimit: allow must hold identifiers, addresses and CIDRs, got ${shown(entry)}`)
 }
 
 function familyOf(address: string): 'ipv4' | 'ipv6' {

@@ -1,10 +1,11 @@
 /** Middleware that limits how many requests are in progress at a time. */
 import type { Exchange } from '../http/exchange.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
+import { shown, wrongOption } from '../options.ts'
 import { clientKey, identified } from './client-key.ts'
 import type { Identify } from './limit-windows.ts'
 import { addDraftFields, PolicyFields } from './rate-limit-headers.ts'
-import { shown } from './rate-limiter.ts'
+import { checkCallback } from './rate-limiter.ts'
 import { refuseBusy } from './too-many-requests.ts'
 
 export interface ConcurrencyLimitOptions {
@@ -80,14 +81,10 @@ export class ConcurrencyLimitStage implements Stage {
     this.#perKey = perKey === undefined ? undefined : whole('perKey', perKey, 1)
     this.#queue = whole('queue', queue, 0)
     this.#queueTimeoutMs = whole('queueTimeoutMs', queueTimeoutMs, 1)
-    if (identifier !== undefined && typeof identifier !== 'function') {
-      throw new TypeError(`concurrencyLimit: identifier must be a function, got ${shown(identifier)}`)
-    }
+    checkCallback('concurrencyLimit', 'identifier', identifier)
     this.#identify = identifier
     if (!Array.isArray(headers) || headers.some(format => format !== 'draft-11')) {
-      throw new TypeError(
-        `concurrencyLimit: headers must be ['draft-11'] or [], got ${JSON.stringify(headers)}`
-      )
+      throw wrongOption('concurrencyLimit', 'headers', "['draft-11'] or []", shown(headers))
     }
     const fields = new PolicyFields(name, this.#perKey ?? this.#max, undefined, 'concurrencyLimit')
     this.#fields = headers.length === 0 ? undefined : fields
@@ -206,5 +203,5 @@ export class ConcurrencyLimitStage implements Stage {
 function whole(option: string, value: unknown, least: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
   const kind = least === 0 ? 'a non-negative' : 'a positive'
-  throw new TypeError(`concurrencyLimit: ${option} must be ${kind} integer, got ${shown(value)}`)
+  throw wrongOption('concurrencyLimit', option, `${kind} integer`, shown(value))
 }

@@ -5,7 +5,7 @@ import { clientKey, identified } from './client-key.ts'
 import type { Identify } from './limit-windows.ts'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
 import { PolicyFields } from './rate-limit-headers.ts'
-import { type LocalReservation, RateLimiter, type RateLimiterOptions, shown } from './rate-limiter.ts'
+import { checkCallback, type LocalReservation, RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
 import { refuseTooMany } from './too-many-requests.ts'
 
 export interface FailedAttemptLimitOptions extends RateLimiterOptions {
@@ -79,11 +79,7 @@ export class FailedAttemptStage implements Stage {
   #refused = 0
 
   constructor(options: FailedAttemptLimitOptions) {
-    if (options.identifier !== undefined && typeof options.identifier !== 'function') {
-      throw new TypeError(
-        `failedAttemptLimit: identifier must be a function, got ${shown(options.identifier)}`
-      )
-    }
+    checkCallback('failedAttemptLimit', 'identifier', options.identifier)
     this.#limiter = new RateLimiter(options)
     this.#fields = new PolicyFields('failed-attempts', this.#limiter.maxRequests, this.#limiter.windowMs)
     this.#ownClock = options.clock !== undefined

@@ -52,9 +52,14 @@ export function stampsOf(stamps: StampsState, limit: number, passedMs: number, n
   return kept.reverse()
 }
 
-/** Keys that still have stamps, in order of the last one. */
+/**
+ * Keys that still have stamps, in order of the last one.
+ * @throws TypeError when they are more than there is room for
+ */
 export function keysOf(
+  owner: string,
   state: LimiterState,
+  maxKeys: number,
   limit: number,
   passedMs: number,
   now: number
@@ -63,6 +68,9 @@ export function keysOf(
   for (const [key, stamps] of state.keys) {
     const kept = stampsOf(stamps, limit, passedMs, now)
     if (kept.length > 0) keys.push([key, kept])
+  }
+  if (keys.length > maxKeys) {
+    throw new TypeError(`${owner}: state has ${keys.length} keys, more than maxKeys ${maxKeys}`)
   }
   return keys.sort(([, one], [, other]) => lastOf(one) - lastOf(other))
 }
@@ -79,12 +87,14 @@ export function checkState(owner: string, state: unknown, windowMs: number): voi
   const given = (state ?? {}) as Partial<RateLimiterState>
   const { version, exportedAt, clockAt, keys } = given
   const isTimed = Number.isFinite(exportedAt) && (clockAt === null || Number.isFinite(clockAt))
-  if (version !== 1 || !isTimed || !areKeys(keys, isStamps)) {
-    throw new TypeError(`${owner}: import needs what export gave`)
-  }
+  checkExported(owner, version === 1 && isTimed && areKeys(keys, isStamps))
   if (given.windowMs !== windowMs) {
     throw new TypeError(`${owner}: state is of a window of ${String(given.windowMs)} ms, not ${windowMs} ms`)
   }
+}
+
+export function checkExported(owner: string, isExported: boolean): void {
+  if (!isExported) throw new TypeError(`${owner}: import needs what export gave`)
 }
 
 /** A list of keys, each once, with what each has. */

@@ -1,6 +1,7 @@
 /** Limits as they are configured: one window, several, somebody's limiter, or what a function gives for a caller. */
 import type { Exchange, Identity } from '../http/exchange.ts'
 import type { GuardedRequest } from '../http/pipeline.ts'
+import { checkOption, shown } from '../options.ts'
 import {
   type Identify,
   type LimiterWindow,
@@ -12,7 +13,7 @@ import {
 } from './limit-windows.ts'
 import type { Limiter } from './rate-limit-decision.ts'
 import { PolicyFields } from './rate-limit-headers.ts'
-import { checkWindow, RateLimiter, type RateLimiterOptions, shown } from './rate-limiter.ts'
+import { checkCallback, checkWindow, RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
 import { SlidingWindow } from './window/sliding-window.ts'
 
 /** One window: its numbers, or a limiter that has them. */
@@ -129,12 +130,8 @@ type ConfiguredWindow = LimiterWindow & { readonly local: LocalWindow | undefine
 
 function windowOf(limit: LimitOptions, name: string, identifier: Identify | undefined): ConfiguredWindow {
   const limiter = limit.limiter ?? new RateLimiter(checkWindow('rateLimit', limit))
-  if (typeof limiter.consume !== 'function') {
-    throw new TypeError(`rateLimit: limiter must be a limiter, got ${shown(limiter)}`)
-  }
-  if (identifier !== undefined && typeof identifier !== 'function') {
-    throw new TypeError(`rateLimit: identifier must be a function, got ${shown(identifier)}`)
-  }
+  checkOption(typeof limiter.consume === 'function', 'rateLimit', 'limiter', 'a limiter', shown(limiter))
+  checkCallback('rateLimit', 'identifier', identifier)
   const known = Number.isInteger(limiter.maxRequests) && Number.isFinite(limiter.windowMs)
   const { maxRequests, windowMs } = known ? limiter : checkWindow('rateLimit', limit)
   const fields = new PolicyFields(name, maxRequests, windowMs)
@@ -157,13 +154,9 @@ export function checkReserve(limiter: Limiter, purpose: string): void {
   throw new TypeError(`rateLimit: ${purpose} need a limiter with reserve(), got ${shown(limiter)}`)
 }
 
-/** What all limits of a middleware have in common. */
+/** What all limits of a middleware have in common; what is undefined is the default. */
 export function shared({ maxKeys, resolutionMs, clock }: LimitOptions): LimitOptions {
-  return {
-    ...(maxKeys === undefined ? {} : { maxKeys }),
-    ...(resolutionMs === undefined ? {} : { resolutionMs }),
-    ...(clock === undefined ? {} : { clock })
-  }
+  return { maxKeys, resolutionMs, clock } as LimitOptions
 }
 
 function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {
@@ -171,7 +164,7 @@ function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {
     Array.isArray(limits) &&
     limits.length > 0 &&
     limits.every(limit => typeof limit === 'object' && limit !== null)
-  if (!isList) throw new TypeError(`rateLimit: limits must be a list of windows, got ${shown(limits)}`)
+  checkOption(isList, 'rateLimit', 'limits', 'a list of windows', shown(limits))
   // Left alone, it would be a limit for every path.
   if (limits.some(limit => 'match' in limit))
     throw new TypeError('rateLimit: match belongs in tiers, not in limits')

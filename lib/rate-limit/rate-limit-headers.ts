@@ -2,6 +2,7 @@
 import { type BareItem, serializeItem } from 'structured-headers'
 import type { Exchange } from '../http/exchange.ts'
 import type { HeaderLines } from '../http/head.ts'
+import { shown, wrongOption } from '../options.ts'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
 
 /**
@@ -12,6 +13,13 @@ export type RateLimitHeaderFormat = 'draft-11' | 'x-ratelimit'
 
 const formats: readonly RateLimitHeaderFormat[] = ['draft-11', 'x-ratelimit']
 const longestName = 128
+
+const policyField = 'RateLimit-Policy'
+const stateField = 'RateLimit'
+const limitField = 'X-RateLimit-Limit'
+const remainingField = 'X-RateLimit-Remaining'
+const resetField = 'X-RateLimit-Reset'
+const names = [policyField, stateField, limitField, remainingField, resetField]
 
 /** One policy's members of the two list fields. What cannot change is serialized once. */
 export class PolicyFields {
@@ -37,7 +45,7 @@ export class PolicyFields {
         windowMs === undefined ? { qu: 'concurrent-requests' } : { w: seconds(windowMs) }
       this.policy = item(name, { q: limit, ...rest })
     } catch {
-      throw new TypeError(`${owner}: name must be printable ASCII, got ${JSON.stringify(name)}`)
+      throw wrongOption(owner, 'name', 'printable ASCII', shown(name))
     }
     this.name = name
     this.limit = String(limit)
@@ -56,9 +64,7 @@ export class PolicyFields {
 export function checkHeaderFormats(headers: unknown): readonly RateLimitHeaderFormat[] {
   if (headers === undefined) return formats
   if (Array.isArray(headers) && headers.every(format => formats.includes(format))) return headers
-  throw new TypeError(
-    `rateLimit: headers must be a list of 'draft-11' and 'x-ratelimit', got ${JSON.stringify(headers)}`
-  )
+  throw wrongOption('rateLimit', 'headers', "a list of 'draft-11' and 'x-ratelimit'", shown(headers))
 }
 
 /** The lines of the draft up to what changes. */
@@ -98,18 +104,18 @@ export class RateLimitFields implements HeaderLines {
 
   pairs(): string[] {
     const pairs: string[] = []
-    if (this.#states !== undefined) pairs.push('RateLimit-Policy', this.#policy, 'RateLimit', this.#states)
+    if (this.#states !== undefined) pairs.push(policyField, this.#policy, stateField, this.#states)
     if (this.#tightest === undefined) return pairs
     const { remaining, resetMs } = this.#decision
-    pairs.push('X-RateLimit-Limit', this.#tightest.limit, 'X-RateLimit-Remaining', String(remaining))
-    pairs.push('X-RateLimit-Reset', String(epochSeconds(resetMs)))
+    pairs.push(limitField, this.#tightest.limit, remainingField, String(remaining))
+    pairs.push(resetField, String(epochSeconds(resetMs)))
     return pairs
   }
 
   /** Other limiters of the same request may have said something: the lists grow, and the trio is of whoever has least left. */
   addTo(exchange: Exchange): void {
-    const policies = exchange.getHeader('RateLimit-Policy')
-    const least = exchange.getHeader('X-RateLimit-Remaining')
+    const policies = exchange.getHeader(policyField)
+    const least = exchange.getHeader(remainingField)
     if (policies === undefined && least === undefined) {
       exchange.setHeaderLines(this)
       return
@@ -118,7 +124,7 @@ export class RateLimitFields implements HeaderLines {
     for (let i = 0; i < pairs.length; i += 2) {
       const earlier = exchange.getHeader(pairs[i])
       if (earlier === undefined) exchange.setHeader(pairs[i], pairs[i + 1])
-      else if (pairs[i].startsWith('RateLimit')) exchange.setHeader(pairs[i], `${earlier}, ${pairs[i + 1]}`)
+      else if (pairs[i].startsWith(stateField)) exchange.setHeader(pairs[i], `${earlier}, ${pairs[i + 1]}`)
       else if (Number(least) > this.#decision.remaining) exchange.setHeader(pairs[i], pairs[i + 1])
     }
   }
@@ -126,19 +132,11 @@ export class RateLimitFields implements HeaderLines {
 
 /** Adds members to the list fields; other limiters of the same request may have added theirs. */
 export function addDraftFields(exchange: Exchange, policy: string, state: string): void {
-  const policies = exchange.getHeader('RateLimit-Policy')
-  const states = exchange.getHeader('RateLimit')
-  exchange.setHeader('RateLimit-Policy', policies === undefined ? policy : `${policies}, ${policy}`)
-  exchange.setHeader('RateLimit', states === undefined ? state : `${states}, ${state}`)
+  const policies = exchange.getHeader(policyField)
+  const states = exchange.getHeader(stateField)
+  exchange.setHeader(policyField, policies === undefined ? policy : `${policies}, ${policy}`)
+  exchange.setHeader(stateField, states === undefined ? state : `${states}, ${state}`)
 }
-
-const names = [
-  'RateLimit-Policy',
-  'RateLimit',
-  'X-RateLimit-Limit',
-  'X-RateLimit-Remaining',
-  'X-RateLimit-Reset'
-]
 
 /** The wall clock is read to print, and decides nothing. */
 function epochSeconds(resetMs: number): number {

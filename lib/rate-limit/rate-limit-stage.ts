@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import type { GuardedRequest, Stage } from '../http/pipeline.ts'
+import { checkOption, shown } from '../options.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
 import type { Identify, LimitWindow, Verdict, WindowSet } from './limit-windows.ts'
@@ -10,7 +11,7 @@ import { Lockout } from './lockout.ts'
 import type { RateLimitOptions, RateLimitStats, TierOptions } from './rate-limit.ts'
 import { decide, LimiterUnavailableError } from './rate-limit-decision.ts'
 import { checkHeaderFormats, RateLimitFields } from './rate-limit-headers.ts'
-import { checkCost, shown } from './rate-limiter.ts'
+import { checkCallback, checkCost } from './rate-limiter.ts'
 import { Refunds } from './refunds.ts'
 import { TierMatcher } from './tier-match.ts'
 import { refuseTooMany, refuseUnavailable, type Violation, violationOf } from './too-many-requests.ts'
@@ -40,11 +41,10 @@ export class RateLimitStage implements Stage {
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimitOptions) {
     const { identifier, cost = 1, skip, allow, block, refundOn, shadow = false, onLimit } = options
-    checkFunction('identifier', identifier)
-    checkFunction('onLimit', onLimit)
+    checkCallback('rateLimit', 'identifier', identifier)
+    checkCallback('rateLimit', 'onLimit', onLimit)
     if (typeof cost !== 'function') checkCost('rateLimit', cost)
-    if (typeof shadow !== 'boolean')
-      throw new TypeError(`rateLimit: shadow must be a boolean, got ${shown(shadow)}`)
+    checkOption(typeof shadow === 'boolean', 'rateLimit', 'shadow', 'a boolean', shown(shadow))
     const headers = checkHeaderFormats(options.headers)
     this.#source = baseSource(options)
     this.#tiers = tiersOf(options)
@@ -54,7 +54,8 @@ export class RateLimitStage implements Stage {
     this.#costOf = typeof cost === 'function' ? cost : undefined
     this.#draft = headers.includes('draft-11') && !shadow
     this.#legacy = headers.includes('x-ratelimit') && !shadow
-    this.#skip = typeof skip === 'object' ? skipPaths(skip) : checkFunction('skip', skip)
+    if (typeof skip !== 'object') checkCallback('rateLimit', 'skip', skip)
+    this.#skip = typeof skip === 'object' ? skipPaths(skip) : skip
     this.#allow = allow && new AllowList(allow)
     this.#lockout = block && new Lockout(block, longestSeconds(this.#source))
     this.#refunds = refundOn && new Refunds(refundOn, this.#sources())
@@ -257,7 +258,7 @@ function baseSource(options: RateLimitOptions): WindowSource | undefined {
 
 function tiersOf(options: RateLimitOptions): { matcher: TierMatcher; source: WindowSource }[] {
   const { tiers = [] } = options
-  if (!Array.isArray(tiers)) throw new TypeError(`rateLimit: tiers must be a list, got ${shown(tiers)}`)
+  checkOption(Array.isArray(tiers), 'rateLimit', 'tiers', 'a list', shown(tiers))
   return tiers.map((tier: TierOptions, i) => ({
     matcher: new TierMatcher(tier.match),
     source: windowSource({ name: `tier-${i + 1}`, ...shared(options), ...tier })
@@ -272,10 +273,4 @@ function longestSeconds(source: WindowSource | undefined): number | undefined {
 function skipPaths(options: PathFilterOptions): (req: GuardedRequest, exchange: Exchange) => boolean {
   const filter = new PathFilter(options)
   return (_req, exchange) => filter.matches(exchange.path)
-}
-
-/** @throws TypeError when an option is there and no function */
-function checkFunction<T>(option: string, value: T): T {
-  if (value === undefined || typeof value === 'function') return value
-  throw new TypeError(`rateLimit: ${option} must be a function, got ${shown(value)}`)
 }

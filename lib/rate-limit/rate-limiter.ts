@@ -1,6 +1,8 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
+import { checkOption, shown, wrongOption } from '../options.ts'
 import {
   areKeys,
+  checkExported,
   checkState,
   isStamps,
   keysOf,
@@ -15,6 +17,8 @@ import { SlidingWindow, type SlidingWindowStats } from './window/sliding-window.
 import type { Charge } from './window/slot-windows.ts'
 
 export type { RateLimiterState } from './limiter-state.ts'
+
+const name = 'RateLimiter'
 
 export interface RateLimiterOptions {
   /** Units that any window holds, 1 to 2 147 483 647. */
@@ -49,7 +53,7 @@ export class RateLimiter implements Limiter {
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: RateLimiterOptions) {
-    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('RateLimiter', options)
+    const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow(name, options)
     this.maxRequests = maxRequests
     this.windowMs = windowMs
     this.window = new SlidingWindow({ largestLimit: maxRequests, windowMs, resolutionMs, maxKeys })
@@ -69,16 +73,16 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    if (cost !== 1) checkCost('RateLimiter', cost)
-    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(identifier, now)
+    if (cost !== 1) checkCost(name, cost)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(name, identifier, now)
     if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
     return this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
   peek(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    checkKey(identifier, now)
-    checkCost('RateLimiter', cost)
+    checkKey(name, identifier, now)
+    checkCost(name, cost)
     return this.window.peek(identifier, this.maxRequests, cost, now)
   }
 
@@ -94,7 +98,7 @@ export class RateLimiter implements Limiter {
 
   /** Forgets what `identifier` has taken. */
   reset(identifier: string): void {
-    checkKey(identifier, 0)
+    checkKey(name, identifier, 0)
     this.window.reset(identifier)
   }
 
@@ -133,26 +137,18 @@ export class RateLimiter implements Limiter {
    * @throws Error when this limiter has keys already
    */
   import(state: RateLimiterState, now: number = this.#clock()): void {
-    checkState('RateLimiter', state, this.windowMs)
+    checkState(name, state, this.windowMs)
     checkOverflow(state)
     if (this.stats.keys > 0) throw new Error('RateLimiter: import comes before the first request')
     const passedMs = passedSince(state, this.ownClock !== undefined, now)
-    const keys = keysOf(state, this.maxRequests, passedMs, now)
-    if (keys.length > this.#maxKeys) {
-      throw new TypeError(`RateLimiter: state has ${keys.length} keys, more than maxKeys ${this.#maxKeys}`)
-    }
+    const keys = keysOf(name, state, this.#maxKeys, this.maxRequests, passedMs, now)
     const { stamps = [], keys: overflowKeys = [] } = state.overflow ?? {}
     const shared = stampsOf(stamps, this.maxRequests, passedMs, now)
     const staying = overflowKeys.map(([key, leftMs]) => [key, now + (leftMs - passedMs)] as const)
-    let pending = shared.length > 0
-    for (const [key, own] of keys) {
-      if (pending && lastOf(shared) < lastOf(own)) {
-        this.window.restoreOverflow(shared, staying)
-        pending = false
-      }
-      this.window.restore(key, own)
-    }
-    if (pending) this.window.restoreOverflow(shared, staying)
+    const older = shared.length > 0 ? keys.filter(([, own]) => lastOf(own) <= lastOf(shared)) : []
+    for (const [key, own] of older) this.window.restore(key, own)
+    if (shared.length > 0) this.window.restoreOverflow(shared, staying)
+    for (const [key, own] of keys.slice(older.length)) this.window.restore(key, own)
   }
 
   /** `consume` with a way back: `refund()` takes out that very stamp. */
@@ -190,24 +186,18 @@ function monotonic(): number {
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
   const windowMs = thousandfold(windowSeconds as number)
-  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
-    throw new TypeError(`${owner}: windowSeconds must be a positive number, got ${shown(windowSeconds)}`)
-  }
-  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
-    throw new TypeError(
-      `${owner}: resolutionMs must be a number from 0 to the window's length, got ${shown(resolutionMs)}`
-    )
-  }
-  if (clock !== undefined && typeof clock !== 'function') {
-    throw new TypeError(`${owner}: clock must be a function, got ${shown(clock)}`)
-  }
+  const isLength = typeof windowSeconds === 'number' && Number.isFinite(windowMs) && windowMs > 0
+  checkOption(isLength, owner, 'windowSeconds', 'a positive number', shown(windowSeconds))
+  const isTick = typeof resolutionMs === 'number' && resolutionMs >= 0 && resolutionMs <= windowMs
+  checkOption(isTick, owner, 'resolutionMs', "a number from 0 to the window's length", shown(resolutionMs))
+  checkCallback(owner, 'clock', clock)
   return {
+    ...options,
     maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
-    windowSeconds,
+    windowSeconds: windowSeconds as number,
     windowMs,
     resolutionMs,
-    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000),
-    ...(clock === undefined ? {} : { clock })
+    maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000)
   }
 }
 
@@ -225,32 +215,32 @@ export function thousandfold(value: number): number {
 }
 
 function checkCount(owner: string, option: string, value: unknown, most: number): number {
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most) return value as number
-  const bound = (value as number) > most ? ` up to ${most}` : ''
-  throw new TypeError(`${owner}: ${option} must be a positive integer${bound}, got ${shown(value)}`)
+  const count = value as number
+  const rule = `a positive integer${count > most ? ` up to ${most}` : ''}`
+  checkOption(Number.isInteger(value) && count >= 1 && count <= most, owner, option, rule, shown(value))
+  return count
+}
+
+/** @throws TypeError when a function that may be left out is there and none */
+export function checkCallback(owner: string, option: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return
+  throw wrongOption(owner, option, 'a function', shown(value))
 }
 
 export function checkCost(owner: string, cost: unknown): void {
   if (Number.isSafeInteger(cost) && (cost as number) >= 0) return
-  throw new TypeError(`${owner}: cost must be a non-negative integer, got ${shown(cost)}`)
+  throw wrongOption(owner, 'cost', 'a non-negative integer', shown(cost))
 }
 
 /** An identifier that is no string would be one shared key; a time that is none would admit all. */
-function checkKey(identifier: unknown, now: unknown): void {
+export function checkKey(owner: string, identifier: unknown, now: unknown): void {
   if (typeof identifier !== 'string') {
-    throw new TypeError(`RateLimiter: identifier must be a string, got ${shown(identifier)}`)
+    throw wrongOption(owner, 'identifier', 'a string', shown(identifier))
   }
-  if (!Number.isFinite(now))
-    throw new TypeError(`RateLimiter: now must be a finite number, got ${shown(now)}`)
+  if (!Number.isFinite(now)) throw wrongOption(owner, 'now', 'a finite number', shown(now))
 }
 
 function checkOverflow({ overflow }: RateLimiterState): void {
   if (overflow === undefined) return
-  const isKept = isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite)
-  if (!isKept) throw new TypeError('RateLimiter: import needs what export gave')
-}
-
-/** A value as it stands in an error text. */
-export function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  checkExported(name, isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite))
 }

@@ -1,8 +1,8 @@
 /** Gives units back by how the response turned out. */
 import type { Exchange } from '../http/exchange.ts'
+import { shown, wrongOption } from '../options.ts'
 import { CallerWindows, checkReserve, type WindowSource } from './limits.ts'
 import type { Reservation } from './rate-limit-decision.ts'
-import { shown } from './rate-limiter.ts'
 
 export class Refunds {
   readonly #onFailure: boolean
@@ -11,7 +11,7 @@ export class Refunds {
   /** @throws TypeError when the option is neither outcome, or a limiter cannot give back what it took */
   constructor(refundOn: 'failure' | 'success', sources: Iterable<WindowSource>) {
     if (refundOn !== 'failure' && refundOn !== 'success') {
-      throw new TypeError(`rateLimit: refundOn must be 'failure' or 'success', got ${shown(refundOn)}`)
+      throw wrongOption('rateLimit', 'refundOn', "'failure' or 'success'", shown(refundOn))
     }
     for (const source of sources) {
       if (!(source instanceof CallerWindows))

@@ -1,6 +1,7 @@
 /** Which requests a tier of limits is for. */
 import { posix } from 'node:path'
 import type { Exchange } from '../http/exchange.ts'
+import { checkEntry } from '../http/path-filter.ts'
 
 export interface TierMatch {
   /** Paths that match as a whole. */
@@ -27,10 +28,12 @@ export class TierMatcher {
 
   /** @throws TypeError when a path does not start with a slash, a prefix does not end in one, or nothing is matched */
   constructor({ exact = [], prefix = [], methods }: TierMatch) {
-    for (const path of exact) check('exact', path, /^\//, 'start with a slash')
-    for (const path of prefix) check('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
+    for (const path of exact) checkEntry('rateLimit: match.exact', path, /^\//, 'start with a slash')
+    for (const path of prefix)
+      checkEntry('rateLimit: match.prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
     if (methods !== undefined)
-      for (const method of methods) check('methods', method, /^[A-Z]+$/, 'be in capitals')
+      for (const method of methods)
+        checkEntry('rateLimit: match.methods', method, /^[A-Z]+$/, 'be in capitals')
     if (exact.length + prefix.length === 0 && methods === undefined) {
       throw new TypeError('rateLimit: match must have exact, prefix or methods')
     }
@@ -73,9 +76,4 @@ function plainest(path: string): string {
 function withoutEnd(path: string): string {
   const lower = path.toLowerCase()
   return lower.length > 1 && lower.endsWith('/') ? lower.slice(0, -1) : lower
-}
-
-function check(option: string, value: unknown, pattern: RegExp, rule: string): void {
-  if (typeof value === 'string' && pattern.test(value)) return
-  throw new TypeError(`rateLimit: match.${option} entries must ${rule}, got ${JSON.stringify(value)}`)
 }

@@ -1,4 +1,5 @@
 /** Usage records in memory: for tests, for demos, and for a service that needs them no longer than it runs. */
+import { checkInteger } from '../options.ts'
 import {
   emptyStats,
   topEndpointCount,
@@ -30,11 +31,7 @@ export class MemoryUsageStore implements UsageStore {
 
   constructor(options: MemoryUsageStoreOptions = {}) {
     const { maxRecords = 100_000, clock = Date.now } = options
-    if (!Number.isInteger(maxRecords) || maxRecords < 1) {
-      throw new TypeError(
-        `MemoryUsageStore: maxRecords must be a positive integer, got ${String(maxRecords)}`
-      )
-    }
+    checkInteger('MemoryUsageStore', 'maxRecords', maxRecords, 1)
     this.#maxRecords = maxRecords
     this.#clock = clock
   }

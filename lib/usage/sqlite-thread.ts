@@ -191,7 +191,7 @@ export class SqliteThread {
   /** The last request that was finished, and the last that failed; for a process that exits and receives no more replies. */
   readonly #progress = new Int32Array(new SharedArrayBuffer(8))
   readonly #pending = new Map<number, Pending>()
-  #worker: Worker | undefined = undefined
+  #worker: Worker | undefined
   #lastId = 0
 
   constructor(options: SqliteThreadOptions) {

@@ -1,6 +1,7 @@
 /** Usage records in a SQLite file, written and read on threads of their own. */
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { checkInteger, shown, wrongOption } from '../options.ts'
 import { type SqliteDriver, type SqliteDriverName, sqliteDriver } from './sqlite-driver.ts'
 import { SqliteError, SqliteThread } from './sqlite-thread.ts'
 import { prepareUsageTable, usageInsert, usageQueries, usageStatsOf } from './sqlite-usage-schema.ts'
@@ -44,9 +45,9 @@ export class SqliteUsageStore implements UsageStore {
   readonly #busyTimeoutMs: number
   readonly #clock: () => number
   readonly #writer: SqliteThread
-  #reader: SqliteThread | undefined = undefined
+  #reader: SqliteThread | undefined
   #prepared: boolean
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: SqliteUsageStoreOptions) {
     const { path, driver, busyTimeoutMs = 250, clock = Date.now } = options
@@ -54,15 +55,9 @@ export class SqliteUsageStore implements UsageStore {
       throw new TypeError(`SqliteUsageStore: path must name a file, got ${JSON.stringify(path)}`)
     }
     if (driver !== undefined && driver !== 'node:sqlite' && driver !== 'libsql') {
-      throw new TypeError(
-        `SqliteUsageStore: driver must be 'node:sqlite' or 'libsql', got ${JSON.stringify(driver)}`
-      )
+      throw wrongOption('SqliteUsageStore', 'driver', "'node:sqlite' or 'libsql'", shown(driver))
     }
-    if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) {
-      throw new TypeError(
-        `SqliteUsageStore: busyTimeoutMs must be a non-negative integer, got ${String(busyTimeoutMs)}`
-      )
-    }
+    checkInteger('SqliteUsageStore', 'busyTimeoutMs', busyTimeoutMs, 0)
     this.#path = resolve(path)
     this.#driver = sqliteDriver(driver)
     this.#busyTimeoutMs = busyTimeoutMs

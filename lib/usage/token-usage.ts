@@ -3,6 +3,7 @@ import type { Exchange } from '../http/exchange.ts'
 import { defaultSkip, PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import type { Reporter } from '../http/reporter.ts'
+import { wrongOption } from '../options.ts'
 import { SqliteUsageStore } from './sqlite-usage-store.ts'
 import { UsageRecorder } from './usage-recorder.ts'
 import type { UsageStore } from './usage-store.ts'
@@ -61,7 +62,7 @@ function recorderOf({ sqlite, store, recorder, reporter }: TokenUsageOptions): U
   }
   if (recorder !== undefined) {
     if (recorder instanceof UsageRecorder) return recorder
-    throw new TypeError(`tokenUsage: recorder must be a UsageRecorder, got ${String(recorder)}`)
+    throw wrongOption('tokenUsage', 'recorder', 'a UsageRecorder', recorder)
   }
   return new UsageRecorder({
     store: store ?? new SqliteUsageStore({ path: sqlite as string }),

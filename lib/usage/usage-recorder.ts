@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
+import { checkInteger, wrongOption } from '../options.ts'
 import { UsageQueue } from './usage-queue.ts'
 import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
@@ -58,7 +59,7 @@ export class UsageRecorder {
   #stored = 0
   #lost = 0
   #unattributed = 0
-  #timer: NodeJS.Timeout | undefined = undefined
+  #timer: NodeJS.Timeout | undefined
   #retryMs = 0
   #appending = 0
   /** Records of this turn that went to the store. */
@@ -66,7 +67,7 @@ export class UsageRecorder {
   /** The next turn is to hand over more. */
   #deferred = false
   #waiting: Waiter[] = []
-  #closing: Promise<void> | undefined = undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: UsageRecorderOptions) {
     const {
@@ -77,11 +78,11 @@ export class UsageRecorder {
       reporter = defaultReporter
     } = options
     if (typeof store?.append !== 'function' || typeof store.stats !== 'function') {
-      throw new TypeError(`UsageRecorder: store must be a UsageStore, got ${String(store)}`)
+      throw wrongOption('UsageRecorder', 'store', 'a UsageStore', store)
     }
-    positive('flushIntervalMs', flushIntervalMs)
-    positive('batchSize', batchSize)
-    positive('maxQueued', maxQueued)
+    checkInteger('UsageRecorder', 'flushIntervalMs', flushIntervalMs, 1)
+    checkInteger('UsageRecorder', 'batchSize', batchSize, 1)
+    checkInteger('UsageRecorder', 'maxQueued', maxQueued, 1)
     this.#store = store
     this.#flushIntervalMs = flushIntervalMs
     this.#batchSize = Math.min(batchSize, maxQueued)
@@ -225,12 +226,6 @@ export class UsageRecorder {
     this.#waiting = []
     for (const waiter of waiting) waiter.reject(error)
     if (this.#closing === undefined) this.#arm(this.#retryMs)
-  }
-}
-
-function positive(option: string, value: unknown): void {
-  if (!Number.isInteger(value) || (value as number) < 1) {
-    throw new TypeError(`UsageRecorder: ${option} must be a positive integer, got ${String(value)}`)
   }
 }
 

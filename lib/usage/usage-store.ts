@@ -1,4 +1,5 @@
 /** What token usage is made of, and where it is kept. */
+import { checkText, wrongOption } from '../options.ts'
 
 /** One request that was made with an API token. */
 export interface UsageRecord {
@@ -76,14 +77,10 @@ const dayMs = 86_400_000
  */
 export function usagePeriod(query: UsageQuery, now: number): { days: number; since: number } {
   const { userEmail, tokenId, days = 30 } = query
-  if (typeof userEmail !== 'string' || userEmail === '') {
-    throw new TypeError(`usage stats: userEmail must be a non-empty string, got ${JSON.stringify(userEmail)}`)
-  }
-  if (tokenId !== undefined && (typeof tokenId !== 'string' || tokenId === '')) {
-    throw new TypeError(`usage stats: tokenId must be a non-empty string, got ${JSON.stringify(tokenId)}`)
-  }
+  checkText('usage stats', 'userEmail', userEmail)
+  if (tokenId !== undefined) checkText('usage stats', 'tokenId', tokenId)
   if (typeof days !== 'number' || !(days > 0 && days <= 36_525)) {
-    throw new TypeError(`usage stats: days must be a number above 0 and at most 36525, got ${String(days)}`)
+    throw wrongOption('usage stats', 'days', 'a number above 0 and at most 36525', days)
   }
   return { days, since: now - days * dayMs }
 }

@@ -1,5 +1,6 @@
 /** Who a verified token speaks for, as every stage sees it. Worked out once a token. */
 import type { Identity } from '../../http/exchange.ts'
+import { isText, shown, wrongOption } from '../../options.ts'
 import type { Claims, TokenHeader } from '../token/verified-token.ts'
 import {
   type CallerExplanation,
@@ -67,7 +68,7 @@ export function actorOf(claims: Claims): string | null {
   const { act } = claims
   if (!isRecord(act)) return null
   const actor = act['sub'] ?? act['client_id']
-  return typeof actor === 'string' && actor !== '' ? actor : null
+  return isText(actor) ? actor : null
 }
 
 /**
@@ -78,17 +79,13 @@ export function actorOf(claims: Claims): string | null {
 export function checkIdentityOptions(options: IdentityOptions, where: string): void {
   const { m2m } = options
   if (m2m !== undefined && typeof m2m !== 'function' && !providerNames.includes(m2m)) {
-    throw new TypeError(
-      `${where}: m2m must be a function or one of ${providerNames.join(', ')}, got ${JSON.stringify(m2m)}`
-    )
+    throw wrongOption(where, 'm2m', `a function or one of ${providerNames.join(', ')}`, shown(m2m))
   }
   for (const option of ['machineSubjects', 'machineClients'] as const) {
     const list = options[option]
     if (list === undefined) continue
-    if (!Array.isArray(list) || !list.every(entry => typeof entry === 'string' && entry !== '')) {
-      throw new TypeError(
-        `${where}: ${option} must be a list of non-empty strings, got ${JSON.stringify(list)}`
-      )
+    if (!Array.isArray(list) || !list.every(isText)) {
+      throw wrongOption(where, option, 'a list of non-empty strings', shown(list))
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Where a caller's groups, roles and permissions come from: the token's claims, or a provider that is asked when needed. */
 import type { Exchange } from '../../http/exchange.ts'
+import { checkMs, isTexts, shown, wrongOption } from '../../options.ts'
 import type { Claims } from '../token/verified-token.ts'
 import { isRecord, wordsOf } from './providers/token-shape.ts'
 import type { User } from './user.ts'
@@ -52,9 +53,7 @@ export class Memberships {
     this.roles = checked('roles', options.roles)
     this.permissions = checked('permissions', options.permissions)
     const { timeoutMs = 5_000 } = options
-    if (!(timeoutMs > 0 && timeoutMs <= 0x7fff_ffff)) {
-      throw new TypeError(`memberships: timeoutMs must be a positive number of ms, got ${timeoutMs}`)
-    }
+    checkMs('memberships', 'timeoutMs', timeoutMs)
     this.#timeoutMs = timeoutMs
   }
 
@@ -83,10 +82,8 @@ export class Memberships {
 
 /** Values of one claim: an array of strings, or text split at spaces. A name in a list of names leads to a nested claim. */
 export function claimMemberships(...path: readonly string[]): ClaimProvider {
-  if (path.length === 0 || !path.every(name => typeof name === 'string' && name !== '')) {
-    throw new TypeError(
-      `claimMemberships: claim names must be non-empty strings, got ${JSON.stringify(path)}`
-    )
+  if (!isTexts(path)) {
+    throw wrongOption('claimMemberships', 'claim names', 'non-empty strings', shown(path))
   }
   return { load: user => wordsOf(claimAt(user.claims, path)) }
 }

@@ -25,9 +25,9 @@ export class User implements Caller {
   readonly #token: VerifiedToken
   readonly #exchange: Exchange
   readonly #context: AuthContext
-  #groups: Loaded | undefined = undefined
-  #roles: Loaded | undefined = undefined
-  #permissions: Loaded | undefined = undefined
+  #groups: Loaded | undefined
+  #roles: Loaded | undefined
+  #permissions: Loaded | undefined
 
   constructor(token: VerifiedToken, exchange: Exchange, context: AuthContext) {
     const { identity } = token

@@ -1,6 +1,7 @@
 /** Guards for who calls: anybody known, people, machines. */
 import type { Exchange, Identity } from '../../http/exchange.ts'
 import type { StageMiddleware } from '../../http/pipeline.ts'
+import { checkBoolean } from '../../options.ts'
 import { User } from '../caller/user.ts'
 import { guardMiddleware, refuseCaller } from './guard.ts'
 
@@ -20,9 +21,7 @@ export function requireUser(): StageMiddleware {
  */
 export function requireHuman(options: RequireHumanOptions = {}): StageMiddleware {
   const { allowDelegated = true } = options
-  if (typeof allowDelegated !== 'boolean') {
-    throw new TypeError(`requireHuman: allowDelegated must be true or false, got ${String(allowDelegated)}`)
-  }
+  checkBoolean('requireHuman', 'allowDelegated', allowDelegated)
   return guardMiddleware('requireHuman', (exchange, user, guard) => {
     if (user.kind !== 'human') return refuseKind(exchange, user, guard, 'human')
     if (!allowDelegated && user instanceof User && user.actor !== null) {

@@ -1,5 +1,6 @@
 /** How an issuer's keys are kept fresh. */
 import type { Reporter } from '../../http/reporter.ts'
+import { checkInteger, checkPositive, wrongOption } from '../../options.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { checkEndpoint, type Fetch } from './endpoint.ts'
 
@@ -32,6 +33,8 @@ export interface JwksCacheOptions {
   reporter?: Reporter
 }
 
+const owner = 'JwksCache'
+
 /** The defaults filled in. @throws TypeError when an option is not what it must be */
 export function jwksSettings(options: JwksCacheOptions) {
   const {
@@ -46,24 +49,14 @@ export function jwksSettings(options: JwksCacheOptions) {
   if (options.jwksUri !== undefined) checkEndpoint('JwksCache: jwksUri', options.jwksUri)
   else checkEndpoint('JwksCache: issuer', options.issuer)
   if (strategy !== 'time' && strategy !== 'usage' && strategy !== 'both') {
-    throw new TypeError(`JwksCache: strategy must be 'time', 'usage' or 'both', got ${String(strategy)}`)
+    throw wrongOption(owner, 'strategy', "'time', 'usage' or 'both'", strategy)
   }
-  positive('intervalMinutes', intervalMinutes)
-  positive('maxStaleSeconds', maxStaleSeconds)
-  positive('timeoutMs', timeoutMs)
-  if (!Number.isInteger(usages) || usages < 1) {
-    throw new TypeError(`JwksCache: usages must be a positive integer, got ${usages}`)
-  }
+  checkPositive(owner, 'intervalMinutes', intervalMinutes)
+  checkPositive(owner, 'maxStaleSeconds', maxStaleSeconds)
+  checkPositive(owner, 'timeoutMs', timeoutMs)
+  checkInteger(owner, 'usages', usages, 1)
   if (!(threshold > 0 && threshold <= 1)) {
-    throw new TypeError(
-      `JwksCache: backgroundRefreshThreshold must be more than 0 and at most 1, got ${threshold}`
-    )
+    throw wrongOption(owner, 'backgroundRefreshThreshold', 'more than 0 and at most 1', threshold)
   }
   return { strategy, intervalMinutes, usages, threshold, maxStaleSeconds, timeoutMs, clock }
-}
-
-function positive(option: string, value: unknown): void {
-  if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value)) {
-    throw new TypeError(`JwksCache: ${option} must be a positive number, got ${String(value)}`)
-  }
 }

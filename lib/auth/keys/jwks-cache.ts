@@ -66,8 +66,8 @@ export class JwksCache implements KeySource {
   readonly #withdrawalListeners: (() => void)[] = []
 
   #uri: string | undefined
-  #set: KeySet | undefined = undefined
-  #flight: Promise<void> | undefined = undefined
+  #set: KeySet | undefined
+  #flight: Promise<void> | undefined
   #lastError: unknown = undefined
   #timer: unknown = undefined
   #refreshedAt = Number.NEGATIVE_INFINITY

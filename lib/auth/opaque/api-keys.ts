@@ -1,10 +1,11 @@
 /** API keys: opaque tokens that the application issues itself and keeps as hashes only. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { checkFunction, checkMs, checkText, isText, shown, wrongOption } from '../../options.ts'
 import type { CallerKind } from '../caller/m2m-token-detector.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
-import { Refusal, refusals } from '../token/refusal.ts'
+import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
 import { looksLikeJwt, type OpaqueTokens, within } from './opaque-tokens.ts'
 
@@ -62,19 +63,13 @@ export class ApiKeys implements OpaqueTokens {
 
   constructor(options: ApiKeyOptions) {
     const { lookup, prefix = [], issuer = 'api-keys', timeoutMs = 5_000 } = options
-    if (typeof lookup !== 'function')
-      throw new TypeError(`apiKeys: lookup must be a function, got ${String(lookup)}`)
+    checkFunction('apiKeys', 'lookup', lookup)
     const prefixes = typeof prefix === 'string' ? [prefix] : prefix
     if (!Array.isArray(prefixes) || !prefixes.every(isText)) {
-      throw new TypeError(
-        `apiKeys: prefix must be a non-empty string or a list of them, got ${JSON.stringify(prefix)}`
-      )
+      throw wrongOption('apiKeys', 'prefix', 'a non-empty string or a list of them', shown(prefix))
     }
-    if (!isText(issuer))
-      throw new TypeError(`apiKeys: issuer must be a non-empty string, got ${JSON.stringify(issuer)}`)
-    if (!(timeoutMs > 0 && timeoutMs <= 0x7fff_ffff)) {
-      throw new TypeError(`apiKeys: timeoutMs must be a positive number of ms, got ${timeoutMs}`)
-    }
+    checkText('apiKeys', 'issuer', issuer)
+    checkMs('apiKeys', 'timeoutMs', timeoutMs)
     this.takesAll = prefixes.length === 0
     this.#lookup = lookup
     this.#prefixes = [...prefixes]
@@ -112,13 +107,8 @@ export class ApiKeys implements OpaqueTokens {
 }
 
 const noHeader = Object.freeze({})
-const unknownKey = new Refusal('invalid_token', 'unknown_api_key', 'The access token is invalid')
-const keysDown = new Refusal(
-  'unavailable',
-  'api_keys_unavailable',
-  'Tokens cannot be verified at the moment',
-  1
-)
+const unknownKey = invalid('unknown_api_key')
+const keysDown = unavailable('api_keys_unavailable')
 
 function claimsOf(record: ApiKeyRecord, issuer: string): Claims {
   const { id, subject, name, email, clientId, scopes, expiresAt } = record
@@ -150,8 +140,4 @@ function checkRecord(record: ApiKeyRecord): void {
 function isSame(kept: string, computed: string): boolean {
   const [a, b] = [Buffer.from(kept.toLowerCase()), Buffer.from(computed)]
   return a.length === b.length && timingSafeEqual(a, b)
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
 }

@@ -1,11 +1,12 @@
 /** Opaque access tokens: the authorization server is asked what they are (RFC 7662). */
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { checkInteger, checkOption, checkSeconds, checkText, isText, isTexts, shown } from '../../options.ts'
 import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { isRecord } from '../caller/providers/token-shape.ts'
 import { boundedText, checkEndpoint, type Fetch } from '../keys/endpoint.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
-import { Refusal, refusals } from '../token/refusal.ts'
+import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
 import { looksLikeJwt, type OpaqueTokens } from './opaque-tokens.ts'
 
@@ -76,7 +77,7 @@ export class Introspection implements OpaqueTokens {
     } catch (error) {
       const { reporter = defaultReporter } = this.#options
       reporter.report('introspection', error)
-      return unavailable
+      return down
     } finally {
       this.#underway--
     }
@@ -149,41 +150,29 @@ export class Introspection implements OpaqueTokens {
   }
 }
 
+const owner = 'introspection'
 const noHeader = Object.freeze({})
-const inactive = new Refusal('invalid_token', 'inactive_token', 'The access token is invalid')
-const description = 'Tokens cannot be verified at the moment'
-const unavailable = new Refusal('unavailable', 'introspection_unavailable', description, 1)
-const overloaded = new Refusal('unavailable', 'introspection_overloaded', description, 1)
+const inactive = invalid('inactive_token')
+const down = unavailable('introspection_unavailable')
+const overloaded = unavailable('introspection_overloaded')
 
 function checkOptions(options: IntrospectionOptions): void {
   const { endpoint, issuer, audience, clientId, clientSecret, authorization, takes } = options
   checkEndpoint('introspection: endpoint', endpoint)
-  if (!isText(issuer)) fail('issuer', 'a non-empty string', issuer)
+  checkText(owner, 'issuer', issuer)
   const audiences: unknown = typeof audience === 'string' ? [audience] : audience
-  if (audiences !== false && !(Array.isArray(audiences) && audiences.length > 0 && audiences.every(isText))) {
-    fail('audience', 'a string, a list of strings, or false', audience)
-  }
+  const isAudience = audiences === false || isTexts(audiences)
+  checkOption(isAudience, owner, 'audience', 'a string, a list of strings, or false', shown(audience))
   if (authorization === undefined && !(isText(clientId) && isText(clientSecret))) {
     throw new TypeError('introspection: needs clientId and clientSecret, or authorization')
   }
   for (const [name, value] of Object.entries({ authorization, takes })) {
-    if (value !== undefined && typeof value !== 'function') fail(name, 'a function', value)
+    const isRight = value === undefined || typeof value === 'function'
+    checkOption(isRight, owner, name, 'a function', shown(value))
   }
   for (const name of ['timeoutMs', 'maxConcurrent'] as const) {
-    const value = options[name]
-    if (value !== undefined && !(Number.isInteger(value) && value > 0))
-      fail(name, 'a positive integer', value)
+    if (options[name] !== undefined) checkInteger(owner, name, options[name], 1)
   }
-  const { clockToleranceSeconds: tolerance = 0 } = options
-  if (!(Number.isFinite(tolerance) && tolerance >= 0))
-    fail('clockToleranceSeconds', 'a number of seconds', tolerance)
-  checkIdentityOptions(options, 'introspection')
-}
-
-function fail(option: string, rule: string, value: unknown): never {
-  throw new TypeError(`introspection: ${option} must be ${rule}, got ${JSON.stringify(value)}`)
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
+  checkSeconds(owner, 'clockToleranceSeconds', options.clockToleranceSeconds ?? 0)
+  checkIdentityOptions(options, owner)
 }

@@ -1,5 +1,5 @@
 /** Revocations of this process. */
-
+import { checkInteger, checkPositive } from '../../options.ts'
 import type { VerifiedToken } from '../token/verified-token.ts'
 import {
   type RevocationEntry,
@@ -43,14 +43,8 @@ export class MemoryRevocationList implements RevocationList {
   /** @throws TypeError when an option is not what it must be */
   constructor(options: MemoryRevocationListOptions = {}) {
     const { maxEntries = 100_000, retentionSeconds = 2_592_000, clock = Date.now } = options
-    if (!Number.isInteger(maxEntries) || maxEntries < 1) {
-      throw new TypeError(`MemoryRevocationList: maxEntries must be a positive integer, got ${maxEntries}`)
-    }
-    if (!(retentionSeconds > 0 && Number.isFinite(retentionSeconds))) {
-      throw new TypeError(
-        `MemoryRevocationList: retentionSeconds must be a positive number, got ${retentionSeconds}`
-      )
-    }
+    checkInteger('MemoryRevocationList', 'maxEntries', maxEntries, 1)
+    checkPositive('MemoryRevocationList', 'retentionSeconds', retentionSeconds)
     this.#maxEntries = maxEntries
     this.#retentionMs = retentionSeconds * 1000
     this.#clock = clock

@@ -1,4 +1,5 @@
 /** What can be revoked: a token, or all that a subject, a client or an issuer got before an instant. */
+import { checkOption, isText, wrongOption } from '../../options.ts'
 
 /** One token, by `jti`, or by `signingInputDigest` where it has none. */
 export interface RevokedToken {
@@ -44,7 +45,7 @@ export function revocationEntry(
   retentionMs: number
 ): RevocationEntry {
   const { issuer } = revoked
-  if (!isName(issuer)) throw new TypeError(`revoke: issuer must be a non-empty string, got ${String(issuer)}`)
+  checkOption(isText(issuer), 'revoke', 'issuer', 'a non-empty string', issuer)
   return isToken(revoked) ? tokenEntry(revoked, now, retentionMs) : epochEntry(revoked, now, retentionMs)
 }
 
@@ -57,11 +58,11 @@ function tokenEntry(
   now: number,
   retentionMs: number
 ): RevocationEntry {
-  if (isName(tokenId) === isName(digest)) {
+  if (isText(tokenId) === isText(digest)) {
     throw new TypeError('revoke: a token is named by tokenId or by digest, one of them')
   }
   if (expiresAt !== undefined && !(expiresAt > Number.NEGATIVE_INFINITY)) {
-    throw new TypeError(`revoke: expiresAt must be seconds since the epoch, got ${expiresAt}`)
+    throw wrongOption('revoke', 'expiresAt', 'seconds since the epoch', expiresAt)
   }
   // A minute on top: clocks differ, and verifiers tolerate that.
   const until = expiresAt === undefined ? now + retentionMs : Math.min(expiresAt * 1000 + 60_000, forever)
@@ -72,19 +73,15 @@ function tokenEntry(
 function epochEntry(revoked: RevokedEpoch, now: number, retentionMs: number): RevocationEntry {
   const { issuer, subject, clientId, everything, notBefore } = revoked
   // A forgotten value must not turn into "everybody".
-  if (Number(isName(subject)) + Number(isName(clientId)) + Number(everything === true) !== 1) {
+  if (Number(isText(subject)) + Number(isText(clientId)) + Number(everything === true) !== 1) {
     throw new TypeError('revoke: needs one of tokenId, digest, subject, clientId, everything')
   }
   const before = notBefore === undefined ? now : notBefore.getTime()
   if (!Number.isFinite(before)) throw new TypeError('revoke: notBefore must be a valid date')
-  const kind = isName(subject) ? 'subjects' : isName(clientId) ? 'clients' : 'all'
+  const kind = isText(subject) ? 'subjects' : isText(clientId) ? 'clients' : 'all'
   const until = Math.max(before, now) + retentionMs
   return { issuer, kind, name: subject ?? clientId ?? '', notBefore: before, until }
 }
 
 /** ms since the epoch; a number that JSON, Lua and Redis can all hold. */
 const forever = Number.MAX_SAFE_INTEGER
-
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
-}

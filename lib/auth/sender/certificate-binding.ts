@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { Exchange } from '../../http/exchange.ts'
+import { checkFunction } from '../../options.ts'
 import { Refusal } from '../token/refusal.ts'
 
 export interface CertificateBindingOptions {
@@ -19,9 +20,7 @@ export class CertificateBinding {
 
   constructor(options: CertificateBindingOptions = {}) {
     const { certificate = ofConnection } = options
-    if (typeof certificate !== 'function') {
-      throw new TypeError(`certificateBound: certificate must be a function, got ${String(certificate)}`)
-    }
+    checkFunction('certificateBound', 'certificate', certificate)
     this.#certificate = certificate
   }
 

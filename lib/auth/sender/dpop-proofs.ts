@@ -2,8 +2,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { calculateJwkThumbprint, compactVerify, EmbeddedJWK, type JWK } from 'jose'
+import { checkSeconds, shown, wrongOption } from '../../options.ts'
 import { isRecord, textOf } from '../caller/providers/token-shape.ts'
-import { Refusal } from '../token/refusal.ts'
+import { checkAlgorithms } from '../token/algorithms.ts'
+import { Refusal, unavailable } from '../token/refusal.ts'
 import { DpopNonces } from './dpop-nonces.ts'
 import { MemoryReplays, type Replays } from './replays.ts'
 
@@ -32,19 +34,6 @@ export interface DpopProof {
   readonly nonce: string | undefined
 }
 
-const asymmetric = [
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-  'PS256',
-  'PS384',
-  'PS512',
-  'RS256',
-  'RS384',
-  'RS512'
-]
 const usual = ['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519', 'PS256', 'RS256']
 const maxProofLength = 4_096
 
@@ -61,15 +50,11 @@ export class DpopProofs {
   constructor(options: DpopOptions) {
     const { algorithms = usual, nonce = false, clock = Date.now } = options
     this.#origins = checkOrigins(options.origin)
-    const wrong = Array.isArray(algorithms) ? algorithms.find(alg => !asymmetric.includes(alg)) : algorithms
-    if (wrong !== undefined || algorithms.length === 0) {
-      throw new TypeError(
-        `dpop: algorithms must be a list out of ${asymmetric.join(', ')}, got ${JSON.stringify(wrong ?? [])}`
-      )
-    }
+    checkAlgorithms('dpop', algorithms)
     this.algorithms = [...algorithms]
-    this.#maxAgeMs = milliseconds('maxAgeSeconds', options.maxAgeSeconds ?? 60)
-    this.#toleranceMs = milliseconds('clockToleranceSeconds', options.clockToleranceSeconds ?? 5)
+    this.#maxAgeMs = 1000 * checkSeconds('dpop', 'maxAgeSeconds', options.maxAgeSeconds ?? 60)
+    this.#toleranceMs =
+      1000 * checkSeconds('dpop', 'clockToleranceSeconds', options.clockToleranceSeconds ?? 5)
     this.nonces = nonceSource(nonce, clock)
     const replays =
       options.replays ?? new MemoryReplays({ clock, windowMs: this.#maxAgeMs + this.#toleranceMs })
@@ -172,12 +157,7 @@ const failures = {
   replayed: invalid('dpop_proof_replayed'),
   nonce: new Refusal('use_dpop_nonce', 'wrong_dpop_nonce', 'The DPoP proof must have a nonce of this server')
 }
-const replaysUnavailable = new Refusal(
-  'unavailable',
-  'dpop_replays_unavailable',
-  'Tokens cannot be verified at the moment',
-  1
-)
+const replaysUnavailable = unavailable('dpop_replays_unavailable')
 
 function proofOf(rawHeaders: readonly string[]): string | Refusal {
   let proof: string | undefined
@@ -208,14 +188,12 @@ function checkOrigins(origin: string | readonly string[]): ReadonlySet<string> {
   const origins = typeof origin === 'string' ? [origin] : origin
   const good = Array.isArray(origins) && origins.length > 0
   if (!good || !origins.every(each => URL.canParse(each) && new URL(each).origin === each)) {
-    throw new TypeError(
-      `dpop: origin must be an origin such as https://api.example.com, or a list of them, got ${JSON.stringify(origin)}`
+    throw wrongOption(
+      'dpop',
+      'origin',
+      'an origin such as https://api.example.com, or a list of them',
+      shown(origin)
     )
   }
   return new Set(origins)
-}
-
-function milliseconds(option: string, value: number): number {
-  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value * 1000
-  throw new TypeError(`dpop: ${option} must be a number of seconds, got ${String(value)}`)
 }

@@ -1,4 +1,5 @@
 /** Remembers what may be used once. */
+import { checkInteger, checkPositive } from '../../options.ts'
 
 /** Shared by several processes it has to be asked where they all can see it. */
 export interface Replays {
@@ -31,12 +32,8 @@ export class MemoryReplays implements Replays {
   /** @throws TypeError when an option is not what it must be */
   constructor(options: MemoryReplaysOptions) {
     const { windowMs, maxNames = 200_000, clock = Date.now } = options
-    if (!(windowMs > 0 && Number.isFinite(windowMs))) {
-      throw new TypeError(`MemoryReplays: windowMs must be a positive number, got ${windowMs}`)
-    }
-    if (!Number.isInteger(maxNames) || maxNames < 1) {
-      throw new TypeError(`MemoryReplays: maxNames must be a positive integer, got ${maxNames}`)
-    }
+    checkPositive('MemoryReplays', 'windowMs', windowMs)
+    checkInteger('MemoryReplays', 'maxNames', maxNames, 1)
     this.#windowMs = windowMs
     this.#maxNames = maxNames
     this.#clock = clock

@@ -1,4 +1,5 @@
 /** The quirks of identity providers, so that a configuration is an issuer and an audience everywhere. */
+import { checkText, shown, wrongOption } from '../../options.ts'
 import { type Refusal, refusals } from './refusal.ts'
 import type { Claims, TokenHeader } from './verified-token.ts'
 
@@ -40,14 +41,10 @@ interface Asked {
 /** @throws TypeError when the preset does not exist, or the issuer cannot be one of this provider's */
 export function issuerPreset(options: Asked): PresetRules {
   const { issuer, preset = 'oidc' } = options
-  if (typeof issuer !== 'string' || issuer === '') {
-    throw new TypeError(`authenticate: issuer must be a non-empty string, got ${JSON.stringify(issuer)}`)
-  }
+  checkText('authenticate', 'issuer', issuer)
   const make = Object.hasOwn(presets, preset) ? presets[preset] : undefined
   if (make === undefined) {
-    throw new TypeError(
-      `authenticate: preset must be one of ${Object.keys(presets).join(', ')}, got ${JSON.stringify(preset)}`
-    )
+    throw wrongOption('authenticate', 'preset', `one of ${Object.keys(presets).join(', ')}`, shown(preset))
   }
   const shape = shapes[preset]
   // An emulator of the provider on this machine speaks plain http.

@@ -11,7 +11,7 @@ export class ProvenToken implements VerifiedToken {
   readonly digest: string | undefined
   readonly expiresAt: number
   readonly #options: IdentityOptions
-  #identity: CallerIdentity | undefined = undefined
+  #identity: CallerIdentity | undefined
 
   constructor(text: string, header: TokenHeader, claims: Claims, issuer: string, options: IdentityOptions) {
     this.claims = claims

@@ -44,8 +44,15 @@ export class TokenError extends Error {
   }
 }
 
-const invalid = (reason: string, description = 'The access token is invalid') =>
-  new Refusal('invalid_token', reason, description)
+export function invalid(reason: string, description = 'The access token is invalid'): Refusal {
+  return new Refusal('invalid_token', reason, description)
+}
+
+/** What decides on a token does not answer. */
+export function unavailable(reason: string, retryAfterSeconds = 1): Refusal {
+  return new Refusal('unavailable', reason, 'Tokens cannot be verified at the moment', retryAfterSeconds)
+}
+
 const malformed = (reason: string) => invalid(reason, 'The access token is malformed')
 
 /** Refusals that carry nothing of the request exist once. */
@@ -81,18 +88,8 @@ export const refusals = {
 
 /** Keys that are not at hand because the identity provider does not answer. */
 export function keysUnavailable(retryAfterSeconds: number): Refusal {
-  return new Refusal(
-    'unavailable',
-    'keys_unavailable',
-    'Tokens cannot be verified at the moment',
-    retryAfterSeconds
-  )
+  return unavailable('keys_unavailable', retryAfterSeconds)
 }
 
 /** The revocation list does not answer, and says nothing else to do. */
-export const revocationsUnavailable: Refusal = new Refusal(
-  'unavailable',
-  'revocations_unavailable',
-  'Tokens cannot be verified at the moment',
-  1
-)
+export const revocationsUnavailable: Refusal = unavailable('revocations_unavailable')

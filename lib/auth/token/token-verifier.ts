@@ -1,6 +1,7 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
 import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { checkInteger } from '../../options.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { JwksCache } from '../keys/jwks-cache.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
@@ -61,9 +62,7 @@ export class TokenVerifier {
 
   constructor(options: TokenVerifierOptions) {
     const { maxTokenBytes = 8_192, clock = systemClock, confirmations = [], fetch, reporter } = options
-    if (!Number.isInteger(maxTokenBytes) || maxTokenBytes < 1) {
-      throw new TypeError(`authenticate: maxTokenBytes must be a positive integer, got ${maxTokenBytes}`)
-    }
+    checkInteger('authenticate', 'maxTokenBytes', maxTokenBytes, 1)
     this.clock = clock
     this.#reporter = reporter ?? defaultReporter
     this.confirmations = [...confirmations]

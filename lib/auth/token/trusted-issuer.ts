@@ -1,10 +1,12 @@
 /** One configured issuer: what its tokens must look like, checked before any signature. */
 import type { JSONWebKeySet } from 'jose'
 import type { Reporter } from '../../http/reporter.ts'
+import { checkOption, checkSeconds, isTexts, shown } from '../../options.ts'
 import type { Clock } from '../clock.ts'
 import { checkEndpoint, type Fetch } from '../keys/endpoint.ts'
 import { JwksCache, type JwksCacheOptions } from '../keys/jwks-cache.ts'
 import { type KeySource, LocalKeys } from '../keys/key-source.ts'
+import { asymmetric, checkAlgorithms } from './algorithms.ts'
 import { type IssuerPreset, issuerPreset } from './issuer-preset.ts'
 import { type Refusal, refusals } from './refusal.ts'
 import { isAccessToken } from './token-type.ts'
@@ -45,19 +47,6 @@ export interface IssuerContext {
   confirmations: readonly string[]
 }
 
-const asymmetric = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519'
-]
 const tenYears = 315_360_000
 
 /** @throws TypeError when an option is not what it must be */
@@ -84,9 +73,13 @@ export class TrustedIssuer {
     this.issuer = options.issuer
     this.names = [options.issuer, ...preset.aliases]
     this.provider = preset.provider
-    this.algorithms = checkAlgorithms(options.algorithms ?? preset.algorithms ?? asymmetric)
-    this.toleranceMs = seconds('clockToleranceSeconds', options.clockToleranceSeconds ?? 5) * 1000
-    this.#maxLifetimeMs = seconds('maxLifetimeSeconds', options.maxLifetimeSeconds ?? tenYears) * 1000
+    const algorithms = options.algorithms ?? preset.algorithms ?? asymmetric
+    checkAlgorithms('authenticate', algorithms)
+    this.algorithms = new Set(algorithms)
+    this.toleranceMs =
+      1000 * checkSeconds('authenticate', 'clockToleranceSeconds', options.clockToleranceSeconds ?? 5)
+    this.#maxLifetimeMs =
+      1000 * checkSeconds('authenticate', 'maxLifetimeSeconds', options.maxLifetimeSeconds ?? tenYears)
     this.#audiences = checkAudience(options.audience)
     this.#audienceClaim = options.audienceClaim ?? preset.audienceClaim
     this.#requiredClaims = options.requiredClaims ?? []
@@ -174,28 +167,14 @@ function keySource(options: IssuerOptions, { fetch, clock, reporter }: IssuerCon
   })
 }
 
-function checkAlgorithms(algorithms: readonly string[]): ReadonlySet<string> {
-  const wrong = Array.isArray(algorithms) ? algorithms.find(alg => !asymmetric.includes(alg)) : algorithms
-  if (wrong !== undefined || algorithms.length === 0) {
-    throw new TypeError(
-      `authenticate: algorithms must be a list out of ${asymmetric.join(', ')}, got ${JSON.stringify(wrong ?? [])}`
-    )
-  }
-  return new Set(algorithms)
-}
-
 function checkAudience(audience: string | readonly string[]): readonly string[] {
   const audiences = typeof audience === 'string' ? [audience] : audience
-  const good = Array.isArray(audiences) && audiences.length > 0
-  if (!good || !audiences.every(name => typeof name === 'string' && name !== '')) {
-    throw new TypeError(
-      `authenticate: audience must be a string or a list of strings, got ${JSON.stringify(audience)}`
-    )
-  }
+  checkOption(
+    isTexts(audiences),
+    'authenticate',
+    'audience',
+    'a string or a list of strings',
+    shown(audience)
+  )
   return [...audiences]
-}
-
-function seconds(option: string, value: number): number {
-  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value
-  throw new TypeError(`authenticate: ${option} must be a number of seconds, got ${String(value)}`)
 }

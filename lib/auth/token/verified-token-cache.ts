@@ -1,5 +1,5 @@
 /** Remembers which tokens were good, so that their signatures are verified once. */
-
+import { checkInteger, checkOption } from '../../options.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
 import type { KeySource } from '../keys/key-source.ts'
 import { TokenEntry, type TokenKeys, TokenMap } from './token-map.ts'
@@ -88,13 +88,9 @@ export class VerifiedTokenCache {
       hashTokens = false
     } = options
     for (const [name, value] of Object.entries({ maxEntries, maxBytes, maxTokenBytes })) {
-      if (!Number.isInteger(value) || value < 0) {
-        throw new TypeError(`VerifiedTokenCache: ${name} must be a non-negative integer, got ${value}`)
-      }
+      checkInteger('VerifiedTokenCache', name, value, 0)
     }
-    if (!(maxAgeSeconds > 0)) {
-      throw new TypeError(`VerifiedTokenCache: maxAgeSeconds must be a positive number, got ${maxAgeSeconds}`)
-    }
+    checkOption(maxAgeSeconds > 0, 'VerifiedTokenCache', 'maxAgeSeconds', 'a positive number', maxAgeSeconds)
     this.#map = new TokenMap({ maxEntries, maxBytes, hashTokens })
     this.#maxAgeMs = maxAgeSeconds * 1000
     this.#maxTokenBytes = maxEntries === 0 ? 0 : maxTokenBytes

@@ -1,6 +1,7 @@
 /** One set of metrics for all workers of a cluster, in the primary. */
 import cluster, { type Worker } from 'node:cluster'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { wrongOption } from '../../options.ts'
 import { Histogram } from '../histogram/histogram.ts'
 import type { Metric } from '../metric.ts'
 import { MetricRegistry, type MetricRegistryOptions } from '../metric-registry.ts'
@@ -45,7 +46,7 @@ export class ClusterMetrics extends MetricRegistry {
     super(options)
     const { timeoutMs = 1_000, reporter = defaultReporter } = options
     if (!(timeoutMs >= 1 && timeoutMs <= 2 ** 31 - 1)) {
-      throw new TypeError(`clusterMetrics: timeoutMs must be from 1 to 2^31 - 1, got ${String(timeoutMs)}`)
+      throw wrongOption('clusterMetrics', 'timeoutMs', 'from 1 to 2^31 - 1', timeoutMs)
     }
     if (!cluster.isPrimary) throw new TypeError('clusterMetrics: must be called in the primary')
     this.#timeoutMs = timeoutMs

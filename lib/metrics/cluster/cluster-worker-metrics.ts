@@ -1,5 +1,6 @@
 /** Tells the primary of a cluster what this worker measured. */
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { checkOption, wrongOption } from '../../options.ts'
 import type { Histogram } from '../histogram/histogram.ts'
 import { MetricRegistry } from '../metric-registry.ts'
 import { type ReportPiece, type ReportRequest, reportPieces } from './cluster-report.ts'
@@ -43,11 +44,9 @@ export class WorkerMetrics {
     intervalMs = 1_000,
     reporter = defaultReporter
   }: WorkerMetricsOptions) {
-    if (!(registry instanceof MetricRegistry)) {
-      throw new TypeError(`reportMetrics: registry must be a MetricRegistry, got ${String(registry)}`)
-    }
+    checkOption(registry instanceof MetricRegistry, 'reportMetrics', 'registry', 'a MetricRegistry', registry)
     if (!(intervalMs >= 1 && intervalMs <= 2 ** 31 - 1)) {
-      throw new TypeError(`reportMetrics: intervalMs must be from 1 to 2^31 - 1, got ${String(intervalMs)}`)
+      throw wrongOption('reportMetrics', 'intervalMs', 'from 1 to 2^31 - 1', intervalMs)
     }
     if (process.send === undefined) throw new TypeError('reportMetrics: must be called in a cluster worker')
     this.#registry = registry

@@ -11,6 +11,7 @@ import {
   type StageMiddleware
 } from '../../http/pipeline.ts'
 import { answerProblem, refuse } from '../../http/problem.ts'
+import { checkBoolean, checkOption, wrongOption } from '../../options.ts'
 import { MetricRegistry } from '../metric-registry.ts'
 import { acceptedFormat, acceptsGzip, type MetricsFormat } from './accept.ts'
 import { exposeInSlices, type MetricEncoder } from './exposition.ts'
@@ -61,13 +62,9 @@ export function metricsEndpoint(
   options: MetricsEndpointOptions
 ): (req: IncomingMessage, res: ServerResponse) => void {
   const { registry, auth, protobuf = false, created = false, gzip = true } = options ?? {}
-  if (!(registry instanceof MetricRegistry)) {
-    throw new TypeError(`metricsEndpoint: registry must be a MetricRegistry, got ${String(registry)}`)
-  }
+  checkOption(registry instanceof MetricRegistry, 'metricsEndpoint', 'registry', 'a MetricRegistry', registry)
   for (const [name, value] of Object.entries({ protobuf, created, gzip })) {
-    if (typeof value !== 'boolean') {
-      throw new TypeError(`metricsEndpoint: ${name} must be true or false, got ${String(value)}`)
-    }
+    checkBoolean('metricsEndpoint', name, value)
   }
   const answers = new Answers(registry, created)
   return composed(guards(auth)).wrap((req, res) => answer(req, res, answers, { protobuf, gzip }))
@@ -81,15 +78,18 @@ function guards(auth: MetricsEndpointOptions['auth']): (Stage | Middleware)[] {
   const steps: unknown[] = Array.isArray(auth) ? auth : [auth]
   // An empty list would open the endpoint by accident.
   if (steps.length === 0 || !steps.every(step => typeof step === 'function')) {
-    throw new TypeError(
-      `metricsEndpoint: auth must be false, middleware, a list of it or { allow }, got ${shown(auth)}`
+    throw wrongOption(
+      'metricsEndpoint',
+      'auth',
+      'false, middleware, a list of it or { allow }',
+      described(auth)
     )
   }
   return (steps as Middleware[]).map(step => (step as Partial<StageMiddleware>).stage ?? step)
 }
 
 /** What was given instead, without its content: it may be a secret. */
-function shown(auth: unknown): string {
+function described(auth: unknown): string {
   if (Array.isArray(auth)) return auth.length === 0 ? '[]' : 'a list of something else'
   if (typeof auth === 'string') return 'a string'
   return typeof auth === 'object' && auth !== null ? 'an object without it' : String(auth)

@@ -1,4 +1,5 @@
 /** Serves Ostiary's metrics from a prom-client registry, for services that have one already. */
+import { wrongOption } from '../../options.ts'
 import type { HistogramPoint, Metric, ScalarPoint } from '../metric.ts'
 import type { MetricRegistry } from '../metric-registry.ts'
 
@@ -21,7 +22,7 @@ export interface PromClientRegistry {
  */
 export function bridgeToPromClient(registry: MetricRegistry, target: PromClientRegistry): () => void {
   if (typeof target?.registerMetric !== 'function' || typeof target.removeSingleMetric !== 'function') {
-    throw new TypeError(`bridgeToPromClient: target must be a prom-client Registry, got ${String(target)}`)
+    throw wrongOption('bridgeToPromClient', 'target', 'a prom-client Registry', target)
   }
   const names: string[] = []
   const stop = registry.onMetric(metric => {

@@ -1,4 +1,5 @@
 /** Which values share a counter: the bucket arithmetic of HdrHistogram, exact up to 2^53 - 1. */
+import { wrongOption } from '../../options.ts'
 
 export interface BucketOptions {
   /** The smallest step that values are told apart by, a positive integer. Default 1. */
@@ -45,16 +46,18 @@ export class BucketLayout {
   /** @throws RangeError when an option is out of its range; the message names it and shows the value */
   constructor({ lowest = 1, highest = 3.6e9, significantDigits = 3 }: BucketOptions = {}) {
     if (!Number.isSafeInteger(lowest) || lowest < 1) {
-      throw new RangeError(`Histogram: lowest must be a positive integer, got ${String(lowest)}`)
+      throw wrongOption('Histogram', 'lowest', 'a positive integer', lowest, RangeError)
     }
     if (!Number.isSafeInteger(highest) || highest < 2 * lowest) {
-      throw new RangeError(
-        `Histogram: highest must be an integer from 2 * lowest to 2^53 - 1, got ${String(highest)}`
-      )
+      throw wrongOption('Histogram', 'highest', 'an integer from 2 * lowest to 2^53 - 1', highest, RangeError)
     }
     if (!Number.isInteger(significantDigits) || significantDigits < 0 || significantDigits > 5) {
-      throw new RangeError(
-        `Histogram: significantDigits must be an integer from 0 to 5, got ${String(significantDigits)}`
+      throw wrongOption(
+        'Histogram',
+        'significantDigits',
+        'an integer from 0 to 5',
+        significantDigits,
+        RangeError
       )
     }
     this.lowest = lowest
@@ -63,8 +66,12 @@ export class BucketLayout {
     this.unitMagnitude = bitLength(lowest) - 1
     this.subBucketMagnitude = subBucketMagnitudes[significantDigits]!
     if (this.unitMagnitude + this.subBucketMagnitude > maxMagnitude) {
-      throw new RangeError(
-        `Histogram: lowest must be less than ${2 ** (maxMagnitude - this.subBucketMagnitude + 1)} with ${significantDigits} digits, got ${lowest}`
+      throw wrongOption(
+        'Histogram',
+        'lowest',
+        `less than ${2 ** (maxMagnitude - this.subBucketMagnitude + 1)} with ${significantDigits} digits`,
+        lowest,
+        RangeError
       )
     }
     this.subBucketCount = 1 << this.subBucketMagnitude

@@ -1,4 +1,5 @@
 /** Writes HdrHistogram's interval logs, format 1.3: one line for each interval, with the whole histogram in it. */
+import { checkOption, shown, wrongOption } from '../../options.ts'
 import type { Histogram } from './histogram.ts'
 
 /** The values of some span of time. */
@@ -40,9 +41,7 @@ export class HistogramLogWriter {
       throw new TypeError('HistogramLogWriter: output must have a write method')
     this.#baseMs = timeOf('startedAt', startedAt)
     if (!(maxValueUnitRatio > 0 && maxValueUnitRatio < Number.POSITIVE_INFINITY)) {
-      throw new TypeError(
-        `HistogramLogWriter: maxValueUnitRatio must be positive, got ${String(maxValueUnitRatio)}`
-      )
+      throw wrongOption('HistogramLogWriter', 'maxValueUnitRatio', 'positive', maxValueUnitRatio)
     }
     this.#output = output
     this.#maxValueUnitRatio = maxValueUnitRatio
@@ -56,9 +55,7 @@ export class HistogramLogWriter {
 
   /** @throws TypeError when the text has line breaks */
   comment(text: string): void {
-    if (/[\r\n]/.test(text)) {
-      throw new TypeError(`HistogramLogWriter: a comment must be one line, got ${JSON.stringify(text)}`)
-    }
+    checkOption(!/[\r\n]/.test(text), 'HistogramLogWriter', 'a comment', 'one line', shown(text))
     this.#output.write(`#${text}\n`)
   }
 
@@ -87,7 +84,7 @@ export class HistogramLogWriter {
 
 function timeOf(parameter: string, at: unknown): number {
   if (!(at instanceof Date) || Number.isNaN(at.getTime())) {
-    throw new TypeError(`HistogramLogWriter: ${parameter} must be a valid Date, got ${String(at)}`)
+    throw wrongOption('HistogramLogWriter', parameter, 'a valid Date', at)
   }
   return at.getTime()
 }

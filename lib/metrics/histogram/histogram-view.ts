@@ -1,4 +1,5 @@
 /** What can be asked of a histogram, all of it computed from the counters alone. */
+import { wrongOption } from '../../options.ts'
 import type { BucketLayout } from './bucket-layout.ts'
 import type { Counts } from './histogram-counts.ts'
 import type { HistogramStep } from './histogram-iterators.ts'
@@ -171,7 +172,7 @@ export abstract class HistogramView {
    */
   logarithmicBucketValues(valueUnitsInFirstBucket: number, logBase: number): Generator<HistogramStep> {
     checkStep('valueUnitsInFirstBucket', valueUnitsInFirstBucket)
-    if (!(logBase > 1)) throw new RangeError(`Histogram: logBase must be more than 1, got ${String(logBase)}`)
+    if (!(logBase > 1)) throw wrongOption('Histogram', 'logBase', 'more than 1', logBase, RangeError)
     return iterators.logarithmicBucketValues(
       this.layout,
       this.counts.copy(),
@@ -183,7 +184,7 @@ export abstract class HistogramView {
   /** @throws RangeError when the value is no number from 0 to 2^53 - 1 */
   #indexOf(value: number): number {
     if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
-      throw new RangeError(`Histogram: value must be a number from 0 to 2^53 - 1, got ${String(value)}`)
+      throw wrongOption('Histogram', 'value', 'a number from 0 to 2^53 - 1', value, RangeError)
     }
     return this.layout.indexOf(Math.floor(value))
   }
@@ -191,13 +192,13 @@ export abstract class HistogramView {
 
 function checkPercentile(percentile: number): void {
   if (typeof percentile !== 'number' || Number.isNaN(percentile)) {
-    throw new RangeError(`Histogram: percentile must be a number from 0 to 100, got ${String(percentile)}`)
+    throw wrongOption('Histogram', 'percentile', 'a number from 0 to 100', percentile, RangeError)
   }
 }
 
 function checkStep(parameter: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 1) {
-    throw new RangeError(`Histogram: ${parameter} must be a positive integer, got ${String(value)}`)
+    throw wrongOption('Histogram', parameter, 'a positive integer', value, RangeError)
   }
 }
 

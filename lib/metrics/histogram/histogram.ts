@@ -1,4 +1,5 @@
 /** A histogram with a bounded relative error at every magnitude: HdrHistogram, after the Java reference. */
+import { wrongOption } from '../../options.ts'
 import { BucketLayout, type BucketOptions } from './bucket-layout.ts'
 import { bytesOfBase64, compress, decode, encode } from './histogram-codec.ts'
 import { OwnCounts } from './histogram-counts.ts'
@@ -212,7 +213,7 @@ export class Histogram extends HistogramView {
    */
   static decode(encoded: Uint8Array | string): Histogram {
     if (typeof encoded !== 'string' && !(encoded instanceof Uint8Array)) {
-      throw new TypeError(`Histogram: encoded must be a Uint8Array or base64, got ${String(encoded)}`)
+      throw wrongOption('Histogram', 'encoded', 'a Uint8Array or base64', encoded)
     }
     const { layout, counts } = decode(typeof encoded === 'string' ? bytesOfBase64(encoded.trim()) : encoded)
     return Histogram.#of(layout, counts)

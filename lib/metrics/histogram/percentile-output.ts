@@ -1,4 +1,5 @@
 /** The percentile distribution as text: `.hgrm`, which HdrHistogram's plotters read, and CSV. */
+import { wrongOption } from '../../options.ts'
 import type { Histogram } from './histogram.ts'
 
 export interface PercentileOutputOptions {
@@ -17,10 +18,10 @@ export interface PercentileOutputOptions {
 export function percentileOutput(histogram: Histogram, options: PercentileOutputOptions = {}): string {
   const { format = 'hgrm', ticksPerHalfDistance = 5, valueUnitRatio = 1 } = options
   if (format !== 'hgrm' && format !== 'csv') {
-    throw new RangeError(`percentileOutput: format must be 'hgrm' or 'csv', got ${String(format)}`)
+    throw wrongOption('percentileOutput', 'format', "'hgrm' or 'csv'", format, RangeError)
   }
   if (!(valueUnitRatio > 0 && valueUnitRatio < Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`percentileOutput: valueUnitRatio must be positive, got ${String(valueUnitRatio)}`)
+    throw wrongOption('percentileOutput', 'valueUnitRatio', 'positive', valueUnitRatio, RangeError)
   }
   const frozen = histogram.copy()
   const row = format === 'csv' ? csvRow : hgrmRow

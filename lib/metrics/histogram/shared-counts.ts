@@ -1,4 +1,5 @@
 /** The counters of a histogram that many threads record into, in a SharedArrayBuffer. */
+import { checkOption, wrongOption } from '../../options.ts'
 import { BucketLayout, type BucketOptions } from './bucket-layout.ts'
 import { type Counts, chunkLength, OwnCounts } from './histogram-counts.ts'
 
@@ -38,9 +39,7 @@ export class SharedCounts implements Counts {
    * @throws TypeError when it is no SharedArrayBuffer, too small, or laid out for other options
    */
   constructor(buffer: SharedArrayBuffer, options: BucketOptions) {
-    if (!(buffer instanceof SharedArrayBuffer)) {
-      throw new TypeError(`Histogram: buffer must be a SharedArrayBuffer, got ${String(buffer)}`)
-    }
+    checkOption(buffer instanceof SharedArrayBuffer, 'Histogram', 'buffer', 'a SharedArrayBuffer', buffer)
     this.buffer = buffer
     this.layout = agreedLayout(buffer, options)
     this.length = this.layout.length
@@ -175,9 +174,7 @@ function agreedLayout(buffer: SharedArrayBuffer, options: BucketOptions): Bucket
   if (buffer.byteLength < bytesFor(layout)) throw tooSmall(buffer, layout)
   for (const option of ['lowest', 'highest', 'significantDigits'] as const) {
     if (options[option] !== undefined && options[option] !== layout[option]) {
-      throw new TypeError(
-        `Histogram: ${option} must be ${layout[option]} as in the buffer, got ${String(options[option])}`
-      )
+      throw wrongOption('Histogram', option, `${layout[option]} as in the buffer`, options[option])
     }
   }
   return layout

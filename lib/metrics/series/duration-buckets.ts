@@ -1,4 +1,5 @@
 /** Durations counted into explicit bounds: the histogram of one series. */
+import { checkOption, shown } from '../../options.ts'
 import { type Exemplar, type HistogramPoint, LabelSet } from '../metric.ts'
 import { NativeCounts } from './native-counts.ts'
 
@@ -22,7 +23,7 @@ export class DurationBuckets implements HistogramPoint {
   readonly native: NativeCounts | undefined
   count = 0
   sum = 0
-  exemplars: (Exemplar | undefined)[] | undefined = undefined
+  exemplars: (Exemplar | undefined)[] | undefined
   readonly #bounds: readonly number[]
 
   /** @param nativeSchema resolution of the native histogram, if there is one */
@@ -64,10 +65,6 @@ export function checkBounds(owner: string, bounds: readonly number[]): readonly 
     Array.isArray(bounds) &&
     bounds.length > 0 &&
     bounds.every((bound, i) => Number.isFinite(bound) && bound > 0 && (i === 0 || bound > bounds[i - 1]))
-  if (!ascending) {
-    throw new TypeError(
-      `${owner}: bounds must be positive seconds in ascending order, got ${JSON.stringify(bounds)}`
-    )
-  }
+  checkOption(ascending, owner, 'bounds', 'positive seconds in ascending order', shown(bounds))
   return [...bounds]
 }

@@ -28,7 +28,7 @@ export class RequestSeriesTable {
   readonly #nativeSchema: number | undefined
   readonly #unrouted = new Map<number, RequestSeries>()
   readonly #routes = new Map<string, Map<number, RequestSeries>>()
-  #overflow: RequestSeries | undefined = undefined
+  #overflow: RequestSeries | undefined
   #overflowed = 0
 
   constructor(maxSeries: number, bounds: readonly number[], nativeSchema: number | undefined) {

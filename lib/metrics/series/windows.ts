@@ -1,4 +1,5 @@
 /** The same record three times: since the start, of the last minute, and of the last hour, in fixed memory. */
+import { wrongOption } from '../../options.ts'
 import { TimeSlots } from './time-slots.ts'
 
 /** Since the start or the last reset; the last 60 to 65 s; the last 60 to 65 minutes. */
@@ -56,7 +57,7 @@ export class Windows<R extends WindowRecord<R>> {
     if (window === 'total') return [this.total]
     if (window === 'minute') return this.#minute.within(nowMs)
     if (window === 'hour') return this.#hourSlots(nowMs)
-    throw new TypeError(`getMetrics: window must be total, minute or hour, got ${String(window)}`)
+    throw wrongOption('getMetrics', 'window', 'total, minute or hour', window)
   }
 
   reset(): void {

@@ -67,9 +67,9 @@ export class Lease {
 
 /** A key that was asked for within the last `leaseMs`. */
 class LeasedKey {
-  lease: Lease | undefined = undefined
+  lease: Lease | undefined
   /** The round trip under way for this key; it gives the refusal, if it is one. */
-  asking: Promise<Refusal | undefined> | undefined = undefined
+  asking: Promise<Refusal | undefined> | undefined
   /** Units wanted by those who wait for it. */
   demand = 0
   /** ms: when the server was last asked. */
@@ -115,7 +115,7 @@ export class Leases {
   /** Oldest request first. */
   readonly #keys = new Map<string, LeasedKey>()
   #taken = 0
-  #timer: NodeJS.Timeout | undefined = undefined
+  #timer: NodeJS.Timeout | undefined
 
   constructor(options: LeasesOptions) {
     this.#options = options

@@ -229,7 +229,7 @@ class Call {
   readonly resolve: (reply: number[]) => void
   readonly reject: (error: Error) => void
   readonly late: ((reply: number[]) => void) | undefined
-  timer: NodeJS.Timeout | undefined = undefined
+  timer: NodeJS.Timeout | undefined
   timeoutMs = 0
   pending = true
 

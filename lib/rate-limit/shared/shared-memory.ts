@@ -149,6 +149,16 @@ export class SharedMemory {
     if (Atomics.load(this.words, at + WAITERS) > 0) Atomics.notify(this.words, at, 1)
   }
 
+  /** What `work` gives, done under a lock. */
+  locked<T>(number: number, work: () => T): T {
+    this.lock(number)
+    try {
+      return work()
+    } finally {
+      this.unlock(number)
+    }
+  }
+
   /** Takes over the locks that a thread held when it ended, and calls `repair` for each before it is given back. */
   takeOver(deadThread: number, repair: (lock: number) => void): void {
     for (let number = this.storeLock; number >= 0; number--) {

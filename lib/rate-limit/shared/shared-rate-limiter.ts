@@ -1,9 +1,10 @@
 /** An exact rate limiter for all threads of a process: one window a key, in memory that they share. */
 import { randomBytes } from 'node:crypto'
 import type { Worker } from 'node:worker_threads'
+import { wrongOption } from '../../options.ts'
 import { checkState, keysOf, passedSince, stampsOf, stampsState } from '../limiter-state.ts'
 import type { Limiter, RateLimitDecision, Reservation } from '../rate-limit-decision.ts'
-import { checkCost, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
+import { checkCost, checkKey, checkWindow, type RateLimiterOptions } from '../rate-limiter.ts'
 import { KeyDigests } from './key-digests.ts'
 import { HEADER, SharedMemory } from './shared-memory.ts'
 import type { SharedCharge } from './shared-rings.ts'
@@ -11,6 +12,8 @@ import { checkSharedState, digestOfText, type SharedRateLimiterState, textOf } f
 import { type KeyDigest, SharedWindows } from './shared-windows.ts'
 
 export type { SharedRateLimiterState } from './shared-state.ts'
+
+const name = 'SharedRateLimiter'
 
 export interface SharedRateLimiterOptions extends RateLimiterOptions {
   /**
@@ -88,7 +91,7 @@ export class SharedRateLimiter implements Limiter {
   constructor(options: SharedRateLimiterOptions | AttachOptions, handle?: SharedRateLimiterHandle) {
     const { clock = machineTime, lockTimeoutMs = 1_000 } = options
     if (typeof lockTimeoutMs !== 'number' || !(lockTimeoutMs >= 0)) {
-      throw new TypeError(`SharedRateLimiter: lockTimeoutMs must be a number from 0, got ${lockTimeoutMs}`)
+      throw wrongOption(name, 'lockTimeoutMs', 'a number from 0', lockTimeoutMs)
     }
     this.handle = handle ?? { buffer: memoryFor(options as SharedRateLimiterOptions) }
     this.#memory = new SharedMemory(this.handle.buffer, lockTimeoutMs)
@@ -106,10 +109,10 @@ export class SharedRateLimiter implements Limiter {
   /** The limiter of another thread, in this one. */
   static attach(handle: SharedRateLimiterHandle, options: AttachOptions = {}): SharedRateLimiter {
     if (!(handle?.buffer instanceof SharedArrayBuffer)) {
-      throw new TypeError(`SharedRateLimiter: handle must be the handle of a limiter, got ${String(handle)}`)
+      throw wrongOption(name, 'handle', 'the handle of a limiter', handle)
     }
     if (options.clock !== undefined && typeof options.clock !== 'function') {
-      throw new TypeError(`SharedRateLimiter: clock must be a function, got ${String(options.clock)}`)
+      throw wrongOption(name, 'clock', 'a function', options.clock)
     }
     return new SharedRateLimiter(options, handle)
   }
@@ -197,19 +200,14 @@ export class SharedRateLimiter implements Limiter {
    *   taken over until then is forgotten
    */
   import(state: SharedRateLimiterState, now: number = this.#clock()): void {
-    checkState('SharedRateLimiter', state, this.windowMs)
+    checkState(name, state, this.windowMs)
     checkSharedState(state)
     const memory = this.#memory
     if (this.stats.keys > 0 || Atomics.load(memory.words, HEADER.attached) > 0) {
       throw new Error('SharedRateLimiter: import comes before the first request and before workers attach')
     }
     const passedMs = passedSince(state, this.#hasOwnClock, now)
-    const keys = keysOf(state, this.maxRequests, passedMs, now)
-    if (keys.length > memory.maxKeys) {
-      throw new TypeError(
-        `SharedRateLimiter: state has ${keys.length} keys, more than maxKeys ${memory.maxKeys}`
-      )
-    }
+    const keys = keysOf(name, state, memory.maxKeys, this.maxRequests, passedMs, now)
     const secret = Buffer.from(state.secret, 'base64url')
     for (let i = 0; i < 4; i++) memory.words[HEADER.secret + i] = secret.readInt32LE(4 * i)
     this.#digests = new KeyDigests(secret.toString('latin1'), memory.maxKeys)
@@ -240,13 +238,10 @@ export class SharedRateLimiter implements Limiter {
   }
 
   #keyOf(identifier: string, cost: number, now: number): KeyDigest {
-    if (typeof identifier !== 'string') {
-      throw new TypeError(`SharedRateLimiter: identifier must be a string, got ${String(identifier)}`)
+    if (typeof identifier !== 'string' || !Number.isFinite(now)) {
+      checkKey(name, identifier, now)
     }
-    if (!Number.isFinite(now)) {
-      throw new TypeError(`SharedRateLimiter: now must be a finite number, got ${String(now)}`)
-    }
-    if (cost !== 1) checkCost('SharedRateLimiter', cost)
+    if (cost !== 1) checkCost(name, cost)
     return this.#digests.of(identifier)
   }
 }
@@ -278,14 +273,12 @@ export class SharedReservation implements Reservation {
 }
 
 function memoryFor(options: SharedRateLimiterOptions): SharedArrayBuffer {
-  const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('SharedRateLimiter', options)
+  const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow(name, options)
   // A ring is twice as large as needed at worst, and its smaller predecessors are as large together.
   const full = 48 * (maxKeys + 1) * 2 ** Math.ceil(Math.log2(maxRequests + 1))
   const { maxBytes = Math.max(leastBytes, Math.min(mostBytes, full)) } = options
   if (!Number.isInteger(maxBytes) || maxBytes < leastBytes || maxBytes > mostBytes) {
-    throw new TypeError(
-      `SharedRateLimiter: maxBytes must be an integer from ${leastBytes} to ${mostBytes}, got ${String(maxBytes)}`
-    )
+    throw wrongOption(name, 'maxBytes', `an integer from ${leastBytes} to ${mostBytes}`, maxBytes)
   }
   const secret = new Int32Array(Uint8Array.from(randomBytes(16)).buffer)
   return SharedMemory.create({ maxRequests, windowMs, resolutionMs, maxKeys, arenaBytes: maxBytes }, secret)

@@ -1,5 +1,5 @@
 /** Rings of live stamps, one a slot, in memory that threads share. Callers hold the lock that guards the slot. */
-import type { RateLimitDecision } from '../rate-limit-decision.ts'
+import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
 import { HEADER, type SharedMemory, sizeOf, slotWords } from './shared-memory.ts'
 
 /** Where units were taken, so that they can be given back. */
@@ -68,13 +68,7 @@ export class SharedRings {
     this.#chargedSlot = slot
     this.#chargedSerial = this.#memory.words[at + SERIAL]
     this.#chargedStamp = stamp
-    return {
-      allowed: true,
-      limit: this.#limit,
-      remaining: this.#limit - used - cost,
-      retryAfterMs: 0,
-      resetMs: stamp - seen
-    }
+    return decide(true, this.#limit, this.#limit - used - cost, 0, stamp - seen)
   }
 
   peek(slot: number, cost: number, now: number): RateLimitDecision {
@@ -82,13 +76,8 @@ export class SharedRings {
     const { words } = this.#memory
     const used = words[this.at(slot) + USED]
     if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
-    return {
-      allowed: true,
-      limit: this.#limit,
-      remaining: this.#limit - used,
-      retryAfterMs: 0,
-      resetMs: used === 0 ? 0 : this.newestStamp(slot) - seen
-    }
+    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+    return decide(true, this.#limit, this.#limit - used, 0, resetMs)
   }
 
   takeOut({ slot, stamp, cost }: SharedCharge): void {
@@ -167,17 +156,11 @@ export class SharedRings {
 
   /** Copies what counts in one ring into a fresh one. Both are locked. */
   inherit(from: number, slot: number, now: number): void {
-    const memory = this.#memory
-    const source = this.at(from)
-    if (memory.words[source + USED] === 0) return
-    memory.floats[(this.at(slot) + SEEN) >> 1] = this.#drop(from, now)
-    const block = memory.words[source + RING]
-    const stamps = memory.stampsAt(block)
-    const mask = 2 ** (sizeOf(block) + 1) - 1
-    for (let i = memory.words[source + HEAD]; i !== memory.words[source + TAIL]; i = (i + 1) | 0) {
-      const count = memory.words[(stamps + mask + 1) * 2 + (i & mask)]
-      this.#append(slot, memory.floats[stamps + (i & mask)], count)
-    }
+    const { words, floats } = this.#memory
+    if (words[this.at(from) + USED] === 0) return
+    const seen = this.#drop(from, now)
+    floats[(this.at(slot) + SEEN) >> 1] = seen
+    this.restore(slot, this.live(from, seen))
   }
 
   /** The first word of a slot. */
@@ -187,14 +170,10 @@ export class SharedRings {
 
   #refused(slot: number, cost: number, seen: number): RateLimitDecision {
     const used = this.#memory.words[this.at(slot) + USED]
-    return {
-      allowed: false,
-      limit: this.#limit,
-      remaining: this.#limit - used,
-      retryAfterMs:
-        cost > this.#limit ? undefined : this.#stampOfUnit(slot, used + cost - this.#limit) - seen,
-      resetMs: used === 0 ? 0 : this.newestStamp(slot) - seen
-    }
+    const retryAfterMs =
+      cost > this.#limit ? undefined : this.#stampOfUnit(slot, used + cost - this.#limit) - seen
+    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+    return decide(false, this.#limit, this.#limit - used, retryAfterMs, resetMs)
   }
 
   /** Drops what has expired and gives the key's time. */

@@ -1,5 +1,5 @@
 /** What the keys of a shared limiter have taken, as plain JSON. */
-import { isStamps, type LimiterState, type StampsState } from '../limiter-state.ts'
+import { checkExported, isStamps, type LimiterState, type StampsState } from '../limiter-state.ts'
 import type { KeyDigest } from './shared-windows.ts'
 
 /** What `export` gives and `import` takes; plain JSON. Keys are their digests. */
@@ -22,6 +22,6 @@ export function digestOfText(text: string): KeyDigest {
 /** @throws TypeError when the state is none */
 export function checkSharedState({ secret, keys, overflow = [] }: SharedRateLimiterState): void {
   const isSecret = typeof secret === 'string' && /^[\w-]{22}$/.test(secret)
-  if (isSecret && keys.every(([key]) => /^[0-9a-f]{32}$/.test(key)) && isStamps(overflow)) return
-  throw new TypeError('SharedRateLimiter: import needs what export gave')
+  const areDigests = keys.every(([key]) => /^[0-9a-f]{32}$/.test(key))
+  checkExported('SharedRateLimiter', isSecret && areDigests && isStamps(overflow))
 }

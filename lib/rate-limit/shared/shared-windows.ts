@@ -83,40 +83,28 @@ export class SharedWindows {
   refund(key: KeyDigest, charge: SharedCharge): void {
     const memory = this.#memory
     const lock = charge.slot === overflowSlot ? memory.overflowLock : this.#stripeOf(key)
-    memory.lock(lock)
-    try {
+    memory.locked(lock, () => {
       if (memory.words[this.#rings.at(charge.slot) + SERIAL] === charge.serial) this.#rings.takeOut(charge)
-    } finally {
-      memory.unlock(lock)
-    }
+    })
   }
 
   reset(key: KeyDigest): void {
-    const memory = this.#memory
     const stripe = this.#stripeOf(key)
-    memory.lock(stripe)
-    try {
+    this.#memory.locked(stripe, () => {
       const slot = this.#find(key)
       if (slot !== 0) this.#close(stripe, slot)
-    } finally {
-      memory.unlock(stripe)
-    }
+    })
   }
 
   clear(): void {
     const memory = this.#memory
     for (let stripe = 0; stripe < memory.stripes; stripe++) {
-      memory.lock(stripe)
-      try {
+      memory.locked(stripe, () => {
         for (let slot = this.#oldest(stripe); slot !== 0; slot = this.#oldest(stripe))
           this.#close(stripe, slot)
-      } finally {
-        memory.unlock(stripe)
-      }
+      })
     }
-    memory.lock(memory.overflowLock)
-    this.#rings.empty(overflowSlot)
-    memory.unlock(memory.overflowLock)
+    memory.locked(memory.overflowLock, () => this.#rings.empty(overflowSlot))
   }
 
   /** Live stamps of all keys, stripe by stripe: each as it is when its stripe is locked. */
@@ -124,17 +112,14 @@ export class SharedWindows {
     const memory = this.#memory
     const keys: { key: KeyDigest; stamps: [number, number][] }[] = []
     for (let stripe = 0; stripe < memory.stripes; stripe++) {
-      memory.lock(stripe)
-      try {
+      memory.locked(stripe, () => {
         for (let slot = this.#oldest(stripe); slot !== 0; slot = memory.words[this.#rings.at(slot) + NEWER]) {
           const at = this.#rings.at(slot)
           const [a, b, c, d] = memory.words.subarray(at, at + 4)
           const stamps = this.#rings.live(slot, now)
           if (stamps.length > 0) keys.push({ key: { a, b, c, d }, stamps })
         }
-      } finally {
-        memory.unlock(stripe)
-      }
+      })
     }
     return keys
   }
@@ -142,37 +127,23 @@ export class SharedWindows {
   /** What counts in the window that fresh keys share. */
   overflow(now: number): [stamp: number, units: number][] {
     const memory = this.#memory
-    memory.lock(memory.overflowLock)
-    try {
-      return this.#rings.live(overflowSlot, now)
-    } finally {
-      memory.unlock(memory.overflowLock)
-    }
+    return memory.locked(memory.overflowLock, () => this.#rings.live(overflowSlot, now))
   }
 
   /** Puts back what `live` gave, keys in order of their last stamps, each once. False when there is no memory for it. */
   restore(key: KeyDigest, stamps: readonly (readonly [stamp: number, units: number])[]): boolean {
-    const memory = this.#memory
     const stripe = this.#stripeOf(key)
-    memory.lock(stripe)
-    try {
+    return this.#memory.locked(stripe, () => {
       const slot = this.#openSlot(key, stripe, -Infinity)
       if (slot !== 0) this.#rings.restore(slot, stamps)
       return slot !== 0
-    } finally {
-      memory.unlock(stripe)
-    }
+    })
   }
 
   /** Puts back what `overflow` gave, after all keys: those that are there have no part in it. */
   restoreOverflow(stamps: readonly (readonly [stamp: number, units: number])[]): void {
     const memory = this.#memory
-    memory.lock(memory.overflowLock)
-    try {
-      this.#rings.restore(overflowSlot, stamps)
-    } finally {
-      memory.unlock(memory.overflowLock)
-    }
+    memory.locked(memory.overflowLock, () => this.#rings.restore(overflowSlot, stamps))
   }
 
   /** Makes a dead thread's half-done changes whole: the sums of its keys, and the list of a stripe in order. */

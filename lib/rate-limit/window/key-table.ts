@@ -67,14 +67,6 @@ export class KeyTable {
     this.#keys[slot] = ''
   }
 
-  clear(): void {
-    this.#map = new Map()
-    this.#keys = ['']
-    this.#hashes = new Int32Array(0)
-    this.#cells = new Int32Array(0)
-    this.#size = 0
-  }
-
   #search(key: string): number {
     const hash = hashOf(key)
     const cells = this.#cells

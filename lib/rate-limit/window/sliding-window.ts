@@ -12,9 +12,6 @@ import type { StampRings } from './stamp-rings.ts'
  *                                                           each stays there until its last stamp expires
  */
 
-/** Slots of an empty limiter. */
-const firstSlots = 4
-
 /** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
 const longestKey = 128
 
@@ -35,9 +32,9 @@ export interface SlidingWindowStats {
 
 export class SlidingWindow {
   readonly #options: SlidingWindowOptions
-  readonly #keys = new KeyTable()
-  readonly #windows: SlotWindows
-  readonly #rings: StampRings
+  #keys = new KeyTable()
+  #windows: SlotWindows
+  #rings: StampRings
   /** Slots that were ever in use, and which of them are free again; 0 is the ends of their list. */
   #slots = 1
   readonly #freeSlots: number[] = []
@@ -51,7 +48,6 @@ export class SlidingWindow {
     this.#options = options
     this.#windows = new SlotWindows(options)
     this.#rings = this.#windows.rings
-    this.#rings.grow(firstSlots)
   }
 
   get stats(): SlidingWindowStats {
@@ -141,7 +137,15 @@ export class SlidingWindow {
 
   /** What `consume` would answer; changes nothing. */
   peek(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    return this.#peekKey(keyOf(identifier), limit, cost, now)
+    const key = keyOf(identifier)
+    const slot = this.#keys.find(key)
+    if (slot !== 0) return this.#windows.peek(slot, limit, cost, now)
+    const overflows =
+      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
+      (this.#keys.size >= this.#options.maxKeys && this.#rings.newest(this.#oldest()) > now)
+    return overflows && this.#overflowSlot !== 0
+      ? this.#windows.peek(this.#overflowSlot, limit, cost, now)
+      : this.#windows.peekEmpty(limit, cost)
   }
 
   /** The time until the next unit of a key is free; undefined when all are. */
@@ -182,9 +186,7 @@ export class SlidingWindow {
 
   /** Puts back what `live` gave: keys in order of their last stamps, each once. */
   restore(key: string, stamps: readonly (readonly [stamp: number, units: number])[]): void {
-    const slot = this.#openSlot()
-    this.#keys.add(key, slot)
-    for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
+    this.#keys.add(key, this.#restore(stamps))
   }
 
   /** What counts in the overflow window, and its keys with their last stamps, oldest first. */
@@ -199,8 +201,7 @@ export class SlidingWindow {
     stamps: readonly (readonly [stamp: number, units: number])[],
     keys: readonly (readonly [key: string, stamp: number])[]
   ): void {
-    this.#overflowSlot = this.#openSlot()
-    for (const [stamp, units] of stamps) this.#windows.restore(this.#overflowSlot, stamp, units)
+    this.#overflowSlot = this.#restore(stamps)
     for (const [key, stamp] of keys) this.#overflowKeys.set(key, stamp)
   }
 
@@ -213,25 +214,13 @@ export class SlidingWindow {
   }
 
   clear(): void {
-    this.#keys.clear()
+    this.#keys = new KeyTable()
     this.#overflowKeys.clear()
-    this.#windows.clear()
-    this.#rings.grow(firstSlots)
+    this.#windows = new SlotWindows(this.#options)
+    this.#rings = this.#windows.rings
     this.#slots = 1
     this.#freeSlots.length = 0
     this.#overflowSlot = 0
-  }
-
-  #peekKey(key: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const slot = this.#keys.find(key)
-    if (slot !== 0) return this.#windows.peek(slot, limit, cost, now)
-    const oldest = this.#oldest()
-    const overflows =
-      (this.#overflowKeys.get(key) ?? -Infinity) > now ||
-      (this.#keys.size >= this.#options.maxKeys && this.#rings.newest(oldest) > now)
-    return overflows && this.#overflowSlot !== 0
-      ? this.#windows.peek(this.#overflowSlot, limit, cost, now)
-      : this.#windows.peekEmpty(limit, cost)
   }
 
   #takeFresh(key: string, limit: number, cost: number, now: number): number {
@@ -290,6 +279,12 @@ export class SlidingWindow {
     if (slot >= this.#rings.capacity) this.#rings.grow(Math.min(2 * slot, this.#options.maxKeys + 2))
     this.#rings.open(slot)
     link(this.#rings.ints, slot)
+    return slot
+  }
+
+  #restore(stamps: readonly (readonly [stamp: number, units: number])[]): number {
+    const slot = this.#openSlot()
+    for (const [stamp, units] of stamps) this.#windows.restore(slot, stamp, units)
     return slot
   }
 

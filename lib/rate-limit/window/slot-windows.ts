@@ -62,13 +62,6 @@ export class SlotWindows {
     this.rings = new StampRings(Math.min(largestLimit, ticks))
   }
 
-  /** Forgets all slots, and the times that were seen. */
-  clear(): void {
-    this.rings.clear()
-    this.latest = this.#resolutionMs > 0 ? Infinity : -Infinity
-    this.#floor = -Infinity
-  }
-
   /** Whether a slot has nothing live; from then on, time does not go back to when it had. */
   isDead(slot: number, now: number): boolean {
     const newest = this.rings.newest(slot)

@@ -11,7 +11,7 @@ import {
   STATE,
   slotBits
 } from './slot-records.ts'
-import { pageBits, pageMask, StampSlab } from './stamp-slab.ts'
+import { grown, pageBits, pageMask, StampSlab } from './stamp-slab.ts'
 
 /*
  *     ring          [ c | d |   |   | a | b ]     head = 4, count = 4, capacity = 6, oldest first: a b c d
@@ -33,19 +33,24 @@ export interface Ring {
   readonly count: number
 }
 
+/** Slots of an empty limiter. */
+const firstSlots = 4
+
+/** Of the slot that was opened last. One count for all limiters: a charge from before a limiter was cleared is no slot's. */
+let generation = 0
+
 export class StampRings {
   /** The records, as in slot-records.ts: the same bytes twice. */
-  ints = new Int32Array(0)
-  floats = new Float64Array(0)
+  floats = new Float64Array(firstSlots << floatBits)
+  ints = new Int32Array(this.floats.buffer)
   /** The slab's pages. */
-  pages: Float64Array[]
+  readonly pages: Float64Array[]
   /**
    * Once stamps have weights, four numbers a slot: its units, and third and fourth the weights of its own two stamps.
    * Until then a slot's units are its stamps.
    */
-  #weights: Float64Array | undefined = undefined
-  #slab: StampSlab
-  #generation = 0
+  #weights: Float64Array | undefined
+  readonly #slab: StampSlab
 
   /** @param largest stamps that a slot can come to have */
   constructor(largest: number) {
@@ -63,21 +68,16 @@ export class StampRings {
 
   /** Makes room for slots up to but not including `slots`. */
   grow(slots: number): void {
-    const floats = new Float64Array(slots << floatBits)
-    floats.set(this.floats)
-    this.floats = floats
-    this.ints = new Int32Array(floats.buffer)
-    if (this.#weights === undefined) return
-    const weights = new Float64Array(slots << floatBits)
-    weights.set(this.#weights)
-    this.#weights = weights
+    this.floats = grown(this.floats, slots << floatBits)
+    this.ints = new Int32Array(this.floats.buffer)
+    if (this.#weights !== undefined) this.#weights = grown(this.#weights, slots << floatBits)
   }
 
   /** An empty ring for a slot that has none. */
   open(slot: number): void {
     const at = slot << slotBits
-    this.#generation = (this.#generation + 1) & 0x7fffffff
-    this.ints[at + GENERATION] = this.#generation
+    generation = (generation + 1) & 0x7fffffff
+    this.ints[at + GENERATION] = generation
     this.ints[at + STATE] = 0
     if (this.#weights !== undefined) this.#weights[slot << floatBits] = 0
   }
@@ -88,15 +88,6 @@ export class StampRings {
     this.#releaseRing(at)
     this.ints[at + STATE] = 0
     this.ints[at + GENERATION] = -1
-  }
-
-  /** Forgets all slots; `grow` makes room for new ones. */
-  clear(): void {
-    this.floats = new Float64Array(0)
-    this.ints = new Int32Array(0)
-    this.#weights = undefined
-    this.#slab = new StampSlab(this.#slab.largestRing)
-    this.pages = this.#slab.pages
   }
 
   ringOf(slot: number): Ring {
@@ -202,31 +193,32 @@ export class StampRings {
     this.keep(slot, head, count - 1)
   }
 
-  /** Moves the stamps of a slot to a ring of another size, oldest first; a negative size is its own record. */
+  /** Moves the stamps of a slot to a ring of another size, oldest first. A negative size is its own record. */
   #move(slot: number, size: number): void {
     const at = slot << slotBits
-    const start = size < 0 ? -1 : this.#slab.allocate(size)
+    if (size < 0) {
+      // The two smallest rings are left when they are empty, and not before: there is nothing to move.
+      this.#releaseRing(at)
+      this.ints[at + STATE] = 0
+      return
+    }
+    const start = this.#slab.allocate(size)
     // Only now: the allocation may have replaced the page that the ring is on.
     const from = this.ringOf(slot)
-    const stamps = start === -1 ? this.floats : this.pages[start >>> pageBits]
-    const weights = start === -1 ? this.#weights : this.#slab.weights?.[start >>> pageBits]
-    const base = start === -1 ? (slot << floatBits) + 2 : start & pageMask
-    // Its own stamps and the whereabouts of a ring are the same bytes.
-    if (start === -1) this.#releaseRing(at)
+    const stamps = this.pages[start >>> pageBits]
+    const weights = this.#slab.weights?.[start >>> pageBits]
+    const base = start & pageMask
     for (let i = 0; i < from.count; i++) {
       const old = from.base + wrap(from.head + i, from.capacity)
       stamps[base + i] = from.page[old]
       if (weights !== undefined) weights[base + i] = (from.weights as Float64Array)[old]
     }
-    if (start === -1) this.ints[at + STATE] = from.count
-    else {
-      this.#releaseRing(at)
-      this.ints[at + STATE] = ringed + size
-      this.ints[at + START] = start
-      this.ints[at + CAPACITY] = this.#slab.capacities[size]
-      this.ints[at + HEAD] = 0
-      this.ints[at + COUNT] = from.count
-    }
+    this.#releaseRing(at)
+    this.ints[at + STATE] = ringed + size
+    this.ints[at + START] = start
+    this.ints[at + CAPACITY] = this.#slab.capacities[size]
+    this.ints[at + HEAD] = 0
+    this.ints[at + COUNT] = from.count
   }
 
   #releaseRing(at: number): void {

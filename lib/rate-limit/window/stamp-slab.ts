@@ -21,7 +21,7 @@ const noPage = new Float64Array(0)
 export class StampSlab {
   readonly pages: Float64Array[] = [noPage]
   /** Units of each stamp, beside `pages`; undefined while every stamp is one unit. */
-  weights: Float64Array[] | undefined = undefined
+  weights: Float64Array[] | undefined
   /** Stamps of a ring, by size class. */
   readonly capacities: Int32Array
 
@@ -39,10 +39,6 @@ export class StampSlab {
     capacities.push(largestRing)
     this.capacities = Int32Array.from(capacities)
     this.#free = new Int32Array(capacities.length).fill(-1)
-  }
-
-  get largestRing(): number {
-    return this.capacities[this.capacities.length - 1]
   }
 
   get bytes(): number {
@@ -127,12 +123,14 @@ export class StampSlab {
   }
 
   #setPage(page: number, length: number): void {
-    const stamps = new Float64Array(length)
-    if (page < this.pages.length) stamps.set(this.pages[page])
-    this.pages[page] = stamps
-    if (this.weights === undefined) return
-    const weights = new Float64Array(length)
-    if (page < this.weights.length) weights.set(this.weights[page])
-    this.weights[page] = weights
+    this.pages[page] = grown(this.pages[page], length)
+    if (this.weights !== undefined) this.weights[page] = grown(this.weights[page], length)
   }
+}
+
+/** The same numbers in a longer array. */
+export function grown(numbers: Float64Array | undefined, length: number): Float64Array<ArrayBuffer> {
+  const longer = new Float64Array(length)
+  longer.set(numbers ?? noPage)
+  return longer
 }

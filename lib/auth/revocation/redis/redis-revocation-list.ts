@@ -1,6 +1,7 @@
 /** Revocations that many processes share: kept in Redis, asked in a local copy. */
 import type { Cluster, Redis } from 'ioredis'
 import { defaultReporter, type Reporter } from '../../../http/reporter.ts'
+import { checkMs, checkOption, shown, wrongOption } from '../../../options.ts'
 import type { VerifiedToken } from '../../token/verified-token.ts'
 import { MemoryRevocationList } from '../memory-revocation-list.ts'
 import {
@@ -71,26 +72,18 @@ export class RedisRevocationList implements RevocationList {
     } = options
     const { pollMs = 1_000, maxStaleMs = 5_000, timeoutMs = 1_000, reporter = defaultReporter } = options
     if (typeof client?.duplicate !== 'function') {
-      throw new TypeError(`RedisRevocationList: client must be an ioredis client, got ${String(client)}`)
+      throw wrongOption('RedisRevocationList', 'client', 'an ioredis client', client)
     }
     if (typeof prefix !== 'string' || prefix === '' || /[{}]/.test(prefix)) {
-      throw new TypeError(
-        `RedisRevocationList: prefix must be a non-empty string without braces, got ${JSON.stringify(prefix)}`
-      )
+      throw wrongOption('RedisRevocationList', 'prefix', 'a non-empty string without braces', shown(prefix))
     }
     if (onOutage !== 'closed' && onOutage !== 'open') {
-      throw new TypeError(
-        `RedisRevocationList: onOutage must be 'closed' or 'open', got ${JSON.stringify(onOutage)}`
-      )
+      throw wrongOption('RedisRevocationList', 'onOutage', "'closed' or 'open'", shown(onOutage))
     }
     for (const [name, value] of Object.entries({ pollMs, maxStaleMs, timeoutMs })) {
-      if (!(value > 0 && value <= 0x7fff_ffff)) {
-        throw new TypeError(`RedisRevocationList: ${name} must be a positive number of ms, got ${value}`)
-      }
+      checkMs('RedisRevocationList', name, value)
     }
-    if (maxStaleMs <= pollMs) {
-      throw new TypeError(`RedisRevocationList: maxStaleMs must be more than pollMs, got ${maxStaleMs}`)
-    }
+    checkOption(maxStaleMs > pollMs, 'RedisRevocationList', 'maxStaleMs', 'more than pollMs', maxStaleMs)
     this.#copy = new MemoryRevocationList({
       retentionSeconds,
       clock,

@@ -41,7 +41,7 @@ export class RevocationFeed {
   readonly #counter: string
   readonly #channel: string
   readonly #staleTimer: NodeJS.Timeout
-  #pollTimer: NodeJS.Timeout | undefined = undefined
+  #pollTimer: NodeJS.Timeout | undefined
   #markReady: () => void = () => {}
   #version = -1
   /** Numbers that came by message ahead of the copy's own. */

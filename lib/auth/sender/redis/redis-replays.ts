@@ -1,6 +1,7 @@
 /** Remembers in Redis what may be used once, for all processes of a service. */
 import type { Cluster, Redis } from 'ioredis'
 import { defaultReporter, type Reporter } from '../../../http/reporter.ts'
+import { checkMs, checkOption, checkText, shown, wrongOption } from '../../../options.ts'
 import { MemoryReplays, type Replays } from '../replays.ts'
 
 export interface RedisReplaysOptions {
@@ -138,17 +139,11 @@ function duplicateOf(client: Redis | Cluster): Redis | Cluster {
 
 function checked(options: RedisReplaysOptions) {
   const { client, prefix = 'ostiary', onOutage = 'closed', timeoutMs = 1_000, clock = Date.now } = options
-  if (typeof client?.duplicate !== 'function') {
-    throw new TypeError(`RedisReplays: client must be an ioredis client, got ${String(client)}`)
-  }
-  if (typeof prefix !== 'string' || prefix === '') {
-    throw new TypeError(`RedisReplays: prefix must be a non-empty string, got ${JSON.stringify(prefix)}`)
-  }
+  checkOption(typeof client?.duplicate === 'function', 'RedisReplays', 'client', 'an ioredis client', client)
+  checkText('RedisReplays', 'prefix', prefix)
   if (onOutage !== 'closed' && onOutage !== 'open') {
-    throw new TypeError(`RedisReplays: onOutage must be 'closed' or 'open', got ${JSON.stringify(onOutage)}`)
+    throw wrongOption('RedisReplays', 'onOutage', "'closed' or 'open'", shown(onOutage))
   }
-  if (!(timeoutMs > 0 && timeoutMs <= 0x7fff_ffff)) {
-    throw new TypeError(`RedisReplays: timeoutMs must be a positive number of ms, got ${timeoutMs}`)
-  }
+  checkMs('RedisReplays', 'timeoutMs', timeoutMs)
   return { prefix, onOutage, timeoutMs, clock }
 }
