@@ -1,4 +1,4 @@
-/** One audit line, from an ended request to the file, beside one pino line with the same members. */
+/** One audit line, plain or sealed, from an ended request to the file, beside one pino line with the same members. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { AuditLogger } from '../lib/audit/audit-logger.ts'
+import { SealedLog } from '../lib/audit/sealed-log.ts'
 import { type Exchange, openExchange } from '../lib/http/exchange.ts'
 import type { Row, Suite } from './suite.ts'
 
@@ -13,17 +14,23 @@ const linesPerRun = 500
 
 export const suite: Suite = {
   name: 'audit',
-  rows: () => [fileRow()]
+  rows: () => [
+    fileRow('one line to a file, written in batches', path => new AuditLogger({ path })),
+    fileRow(
+      'one line to a file, sealed and written in batches',
+      path => new AuditLogger({ sink: new SealedLog({ path }) })
+    )
+  ]
 }
 
-function fileRow(): Row {
+function fileRow(name: string, loggerTo: (path: string) => AuditLogger): Row {
   const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
   const exchanges = Array.from({ length: linesPerRun }, (_, i) => ended(i))
-  const logger = new AuditLogger({ path: join(folder, 'audit.jsonl') })
+  const logger = loggerTo(join(folder, 'audit.jsonl'))
   const destination = pino.destination({ dest: join(folder, 'pino.jsonl'), sync: false, minLength: 8_192 })
   const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
   return {
-    name: 'one line to a file, written in batches',
+    name,
     contenders: [
       {
         name: 'ostiary',

@@ -13,6 +13,14 @@ export {
   type AuditSink,
   type AuditStats
 } from './audit/audit-logger.ts'
+export type { SealedLogProblemKind } from './audit/sealed-chain.ts'
+export { SealedLog, type SealedLogOptions } from './audit/sealed-log.ts'
+export {
+  type SealedLogProblem,
+  type SealedLogVerification,
+  type VerifySealedLogOptions,
+  verifySealedLog
+} from './audit/verify-sealed-log.ts'
 export {
   type Authenticate,
   type AuthenticateOptions,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer, request } from 'node:http'
+import { createServer, type RequestListener, request } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import connect from 'connect'
@@ -19,7 +19,9 @@ import {
   ostiary,
   type Report,
   type RequestHandler,
-  requireHuman
+  requireHuman,
+  SealedLog,
+  verifySealedLog
 } from '../lib/index.ts'
 import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
 import { converse, listen } from './support/server.ts'
@@ -486,4 +488,26 @@ test('wrong options are named at construction, with the value', async () => {
   ]
   for (const [options, message] of wrong)
     assert.throws(() => ostiary(options as GateOptions), { message }, String(message))
+})
+
+test('a sealed audit log: every request is in it, and a changed line shows', async t => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
+  const sealed = new SealedLog({ path })
+  const { publicKey } = sealed
+  const gate = ostiary({ audit: { sink: sealed } })
+  const port = await listen(t, createServer(gate.wrap((_req, res) => res.end('hello')) as RequestListener))
+  for (let i = 0; i < 3; i++)
+    await converse(port, `GET /orders/${i} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+  await gate.close()
+  assert.deepEqual(await verifySealedLog(path, { publicKey }).then(({ ok, events }) => ({ ok, events })), {
+    ok: true,
+    events: 3
+  })
+  await writeFile(path, (await readFile(path, 'utf8')).replace('/orders/1', '/orders/7'))
+  const { ok, problems } = await verifySealedLog(path, { publicKey })
+  assert.equal(ok, false)
+  assert.deepEqual(
+    problems.map(({ kind }) => kind),
+    ['changed']
+  )
 })

@@ -55,7 +55,16 @@ async function byWrk(port: number, load: Load, tokens: readonly string[], second
     writeFileSync(file, tokens.join('\n'))
     const script = fileURLToPath(new URL('wrk.lua', import.meta.url))
     const { stdout } = await promisify(execFile)('wrk', [
-      ...['--threads', '1', '--connections', String(load.connections), '--duration', `${seconds}s`],
+      ...[
+        '--threads',
+        '1',
+        '--connections',
+        String(load.connections),
+        '--duration',
+        `${seconds}s`,
+        '--timeout',
+        '60s'
+      ],
       ...['--script', script, `http://127.0.0.1:${port}/`, '--', file, String(load.pipelining)]
     ])
     return JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Driven

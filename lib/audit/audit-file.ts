@@ -1,7 +1,7 @@
 /** Appends audit lines to a file, in batches and off the request path. */
-import { close, closeSync, constants, fstatSync, openSync, readSync, write, writeSync } from 'node:fs'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { checkText, wrongOption } from '../options.ts'
+import { AppendedFile, type BatchSealer } from './appended-file.ts'
 import type { AuditSink } from './audit-logger.ts'
 
 export interface AuditFileOptions {
@@ -12,6 +12,8 @@ export interface AuditFileOptions {
   /** Memory for lines that the disk does not take; further lines are dropped. Default 8 MiB. */
   maxPendingBytes?: number
   reporter?: Reporter
+  /** Turns each batch of lines into what is written for it. */
+  sealer?: BatchSealer
 }
 
 /** What `write(text, offset, 'latin1')` comes down to, without the look-up of the encoding. */
@@ -19,11 +21,10 @@ interface LatinBuffer extends Buffer {
   latin1Write(text: string, offset: number): number
 }
 
-/** A piece of memory that collects lines: `[0, written)` is on disk, `[written, used)` is not yet. */
+/** A piece of memory that collects lines, a batch when it is written. */
 interface Chunk {
   readonly bytes: LatinBuffer
   used: number
-  written: number
   lines: number
 }
 
@@ -33,7 +34,9 @@ interface Waiter {
   reject(error: unknown): void
 }
 
-const chunkBytes = 65_536
+const plainChunkBytes = 65_536
+/** A seal takes its time, whatever it seals. */
+const sealedChunkBytes = 262_144
 /** ms between attempts while the disk refuses. */
 const retryMs = 1_000
 const newline = 0x0a
@@ -44,19 +47,20 @@ const newline = 0x0a
  * @throws Error when the file cannot be opened for appending; it names the path and the cause
  */
 export class AuditFile implements AuditSink {
-  readonly #path: string
+  readonly #target: AppendedFile
+  readonly #chunkBytes: number
   readonly #flushIntervalMs: number
   readonly #maxPendingBytes: number
   readonly #reporter: Reporter
   readonly #full: Chunk[] = []
-  #active: Chunk = newChunk(chunkBytes)
+  #active: Chunk
   #spare: Chunk | undefined
-  #allocated = chunkBytes
-  #fd: number
+  #allocated: number
   #timer: NodeJS.Timeout | undefined
   #inFlight: Chunk | undefined
   #refusing = false
-  #oldFds: number[] = []
+  /** Whether the sealer has something to say even if no line waits. */
+  #owed = false
   #waiting: Waiter[] = []
   #accepted = 0
   #stored = 0
@@ -64,17 +68,26 @@ export class AuditFile implements AuditSink {
   #closing: Promise<void> | undefined
 
   constructor(options: AuditFileOptions) {
-    const { path, flushIntervalMs = 50, maxPendingBytes = 8_388_608, reporter = defaultReporter } = options
+    const {
+      path,
+      flushIntervalMs = 50,
+      maxPendingBytes = 8_388_608,
+      reporter = defaultReporter,
+      sealer
+    } = options
     checkText('AuditLogger', 'path', path)
     positive('flushIntervalMs', flushIntervalMs, 1)
+    const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
-    this.#path = path
+    this.#chunkBytes = chunkBytes
+    this.#active = newChunk(chunkBytes)
+    this.#allocated = chunkBytes
     this.#flushIntervalMs = flushIntervalMs
     this.#maxPendingBytes = maxPendingBytes
     this.#reporter = reporter
-    this.#fd = openForAppending(path)
+    this.#target = new AppendedFile(path, sealer)
     // A crash may have left half a line.
-    if (!endsInNewline(path)) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
+    if (!this.#target.endsInNewline) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
     flushAtExit(this)
   }
 
@@ -104,7 +117,8 @@ export class AuditFile implements AuditSink {
 
   flush(): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#stored + this.#lost === this.#accepted) return resolve()
+      const idle = this.#full.length === 0 && !this.#owed
+      if (idle && this.#stored + this.#lost === this.#accepted) return resolve()
       this.#waiting.push({ untilLine: this.#accepted, resolve, reject })
       this.#drain()
     })
@@ -112,10 +126,18 @@ export class AuditFile implements AuditSink {
 
   async reopen(): Promise<void> {
     if (this.#closing !== undefined) throw new Error('AuditLogger: reopen after close')
-    const fd = openForAppending(this.#path)
-    this.#oldFds.push(this.#fd)
-    this.#fd = fd
-    if (this.#inFlight === undefined) this.#closeOldFiles()
+    this.#target.reopen()
+  }
+
+  /** Writes a batch soon, even one without lines. */
+  writeBatch(): void {
+    this.#owed = true
+    this.#drain()
+  }
+
+  /** What is written so far survives a loss of power. */
+  sync(): Promise<void> {
+    return this.#target.sync()
   }
 
   close(): Promise<void> {
@@ -125,16 +147,18 @@ export class AuditFile implements AuditSink {
 
   /** @internal Writes what is left while the process exits and nothing asynchronous can run any more. */
   finish(): void {
-    // A write in flight is completed by its own thread before the process is gone.
-    for (const chunk of [...this.#full, this.#active]) {
-      if (chunk === this.#inFlight || chunk.lines === 0) continue
-      try {
-        while (chunk.written < chunk.used) {
-          chunk.written += writeSync(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written)
-        }
-      } catch (error) {
-        this.#reporter.report('audit_lost', error, chunk.lines)
+    const inFlight = this.#inFlight
+    let left = this.stats.pending - (inFlight?.lines ?? 0)
+    try {
+      this.#target.land()
+      for (const chunk of [...this.#full, this.#active]) {
+        if (chunk === inFlight || (chunk.lines === 0 && chunk !== this.#full[0])) continue
+        this.#target.begin(chunk.bytes.subarray(0, chunk.used), chunk.lines)
+        this.#target.writeNow()
+        left -= chunk.lines
       }
+    } catch (error) {
+      if (left > 0) this.#reporter.report('audit_lost', error, left)
     }
   }
 
@@ -146,13 +170,13 @@ export class AuditFile implements AuditSink {
     clearTimeout(this.#timer)
     openFiles.delete(this)
     if (openFiles.size === 0) process.off('exit', finishAll)
-    await new Promise<void>(resolve => close(this.#fd, () => resolve()))
+    await this.#target.close()
   }
 
   /** A chunk with room for a line, if memory allows. */
   #makeRoom(length: number): boolean {
-    const bytes = Math.max(length, chunkBytes)
-    const reusable = bytes === chunkBytes ? this.#spare : undefined
+    const bytes = Math.max(length, this.#chunkBytes)
+    const reusable = bytes === this.#chunkBytes ? this.#spare : undefined
     if (reusable === undefined && this.#allocated + bytes > this.#maxPendingBytes) return false
     if (this.#active.used > 0) this.#full.push(this.#active)
     else this.#allocated -= this.#active.bytes.length
@@ -175,24 +199,28 @@ export class AuditFile implements AuditSink {
   #drain(): void {
     if (this.#inFlight !== undefined) return
     if (this.#full.length === 0) {
-      if (this.#active.used === 0) return
+      if (this.#active.used === 0 && !this.#owed) return
       this.#full.push(this.#active)
       this.#active = this.#takeSpare()
     }
     const chunk = this.#full[0]
+    try {
+      if (this.#target.begin(chunk.bytes.subarray(0, chunk.used), chunk.lines)) this.#owed = false
+    } catch (error) {
+      this.#refused(error)
+      return
+    }
     this.#inFlight = chunk
-    write(this.#fd, chunk.bytes, chunk.written, chunk.used - chunk.written, null, (error, bytesWritten) => {
+    this.#target.write((error, isWhole) => {
       this.#inFlight = undefined
-      this.#closeOldFiles()
-      if (error !== null) this.#refused(error)
-      else this.#advance(chunk, bytesWritten)
+      if (error === null) this.#advance(chunk, isWhole)
+      else this.#refused(error)
     })
   }
 
-  #advance(chunk: Chunk, bytesWritten: number): void {
+  #advance(chunk: Chunk, isWhole: boolean): void {
     this.#refusing = false
-    chunk.written += bytesWritten
-    if (chunk.written === chunk.used) {
+    if (isWhole) {
       this.#full.shift()
       this.#stored += chunk.lines
       this.#recycle(chunk)
@@ -201,10 +229,10 @@ export class AuditFile implements AuditSink {
       }
     }
     // What came in meanwhile waits for its timer, unless somebody waits for it.
-    if (this.#full.length > 0 || this.#waiting.length > 0) this.#drain()
+    if (this.#full.length > 0 || this.#waiting.length > 0 || this.#owed) this.#drain()
   }
 
-  #refused(error: Error): void {
+  #refused(error: unknown): void {
     this.#refusing = true
     this.#reporter.report('audit_write', error)
     const waiting = this.#waiting
@@ -217,61 +245,28 @@ export class AuditFile implements AuditSink {
     const chunk = this.#spare
     this.#spare = undefined
     if (chunk !== undefined) return chunk
-    this.#allocated += chunkBytes
-    return newChunk(chunkBytes)
+    this.#allocated += this.#chunkBytes
+    return newChunk(this.#chunkBytes)
   }
 
   #recycle(chunk: Chunk): void {
-    if (this.#spare !== undefined || chunk.bytes.length !== chunkBytes) {
+    if (this.#spare !== undefined || chunk.bytes.length !== this.#chunkBytes) {
       this.#allocated -= chunk.bytes.length
       return
     }
     chunk.used = 0
-    chunk.written = 0
     chunk.lines = 0
     this.#spare = chunk
-  }
-
-  #closeOldFiles(): void {
-    for (const fd of this.#oldFds.splice(0)) closeSync(fd)
   }
 }
 
 function newChunk(bytes: number): Chunk {
-  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, written: 0, lines: 0 }
+  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, lines: 0 }
 }
 
 function positive(option: string, value: unknown, least: number): void {
   if (!Number.isInteger(value) || (value as number) < least) {
     throw wrongOption('AuditLogger', option, `an integer of at least ${least}`, value)
-  }
-}
-
-function openForAppending(path: string): number {
-  try {
-    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600)
-  } catch (error) {
-    throw new Error(
-      `AuditLogger: path ${JSON.stringify(path)} cannot be opened for appending: ${(error as Error).message}`,
-      {
-        cause: error
-      }
-    )
-  }
-}
-
-function endsInNewline(path: string): boolean {
-  let fd: number | undefined
-  try {
-    fd = openSync(path, constants.O_RDONLY)
-    const { size } = fstatSync(fd)
-    const last = Buffer.alloc(1)
-    return size === 0 || readSync(fd, last, 0, 1, size - 1) === 0 || last[0] === newline
-  } catch {
-    // A file that may be appended to but not read: a blank line does no harm.
-    return false
-  } finally {
-    if (fd !== undefined) closeSync(fd)
   }
 }
 

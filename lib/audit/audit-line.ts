@@ -3,7 +3,7 @@ import type { Exchange, Identity } from '../http/exchange.ts'
 import type { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent } from './audit-event.ts'
 import { jsonMember, jsonString, redacted } from './json-text.ts'
-import { flat, PrintedTexts } from './printed-texts.ts'
+import { flat, PrintedPairs, PrintedTexts } from './printed-texts.ts'
 
 /** Callers whose printed form is kept at hand, in each of two generations. */
 const maxCallers = 8_192
@@ -19,8 +19,6 @@ interface PrintedCaller {
   readonly text: string
   /** The metadata. */
   readonly evidenceText: string
-  /** The outcome that most exchanges have, and the metadata. */
-  readonly completedText: string
 }
 
 const nobody: PrintedCaller = {
@@ -29,8 +27,7 @@ const nobody: PrintedCaller = {
   isM2M: null,
   evidence: undefined,
   text: ',"user_id":null,"client_id":null,"is_m2m":null',
-  evidenceText: '',
-  completedText: ',"outcome":"completed"'
+  evidenceText: ''
 }
 
 export class AuditLineFormat {
@@ -39,11 +36,23 @@ export class AuditLineFormat {
   /** Those before the last time there were too many: who comes again is taken over. */
   #earlierCallers = new Map<string, PrintedCaller>()
   readonly #userAgents = new PrintedTexts()
+  readonly #clients = new PrintedPairs(
+    (address, userAgent) =>
+      `${address === undefined ? ',"ip_address":null' : `,"ip_address":"${address}"`},"user_agent":` +
+      `${userAgent === undefined ? 'null' : this.#userAgents.of(userAgent)},"duration_ms":`
+  )
+  /** Paths, and what is printed of method and status. */
+  readonly #targets = new PrintedPairs((path, answer) => `,"path":${jsonString(path as string)}${answer}`)
+  /** Metadata of callers, and token ids: the end of most lines. */
+  readonly #ends = new PrintedPairs(
+    (evidence, tokenId) => `,"outcome":"completed"${evidence}${tokenMember(tokenId)}}`
+  )
   #second = Number.NaN
   #secondText = ''
-  /** The start of a line, the same for all that ends within a millisecond. */
+  /** The start of a line, the same for all of one kind that ends within a millisecond. */
   #instant = Number.NaN
-  #instantText = ''
+  #eventType: keyof typeof eventTexts = 'request_success'
+  #startText = ''
   #method = ''
   #statusCode = -1
   /** Method and status of the last line: most have the same. */
@@ -55,27 +64,25 @@ export class AuditLineFormat {
 
   /** The line of a request that has ended. */
   ofExchange(exchange: Exchange): string {
-    const { user, req, clientAddress, denial } = exchange
-    const userAgent = req.headers['user-agent']
+    const { user, req, clientAddress, denial, error } = exchange
+    const tokenId = exchange.tokenId === undefined ? undefined : String(exchange.tokenId)
     const caller = user === undefined ? nobody : this.#caller(user)
-    return (
-      this.#start(this.#clock.at(exchange.endedAt)) +
-      eventTexts[eventTypeOf(exchange)] +
+    const line =
+      this.#start(this.#clock.at(exchange.endedAt), eventTypeOf(exchange)) +
       caller.text +
-      `,"path":${jsonString(exchange.path)}${this.#answer(req.method ?? '', exchange.statusCode)}` +
-      (clientAddress === undefined
-        ? ',"ip_address":null,"user_agent":'
-        : `,"ip_address":"${clientAddress}","user_agent":`) +
-      (userAgent === undefined ? 'null' : this.#userAgents.of(userAgent)) +
-      `,"duration_ms":${milliseconds(exchange.durationMs)}` +
-      (exchange.outcome === 'completed'
-        ? caller.completedText
-        : `,"outcome":"${exchange.outcome}"${caller.evidenceText}`) +
-      (exchange.tokenId === undefined ? '' : `,"token_id":${jsonString(String(exchange.tokenId))}`) +
+      this.#targets.of(exchange.path, this.#answer(req.method ?? '', exchange.statusCode)) +
+      this.#clients.of(clientAddress, req.headers['user-agent']) +
+      milliseconds(exchange.durationMs)
+    if (exchange.outcome === 'completed' && denial === undefined && error === undefined) {
+      return line + this.#ends.of(caller.evidenceText, tokenId)
+    }
+    return (
+      line +
+      `,"outcome":"${exchange.outcome}"${caller.evidenceText}${tokenMember(tokenId)}` +
       (denial === undefined
         ? ''
         : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
-      (exchange.error === undefined ? '}' : `${exceptionMembers(exchange.error)}}`)
+      (error === undefined ? '}' : `${exceptionMembers(error)}}`)
     )
   }
 
@@ -124,19 +131,20 @@ export class AuditLineFormat {
     return printed
   }
 
-  /** Up to the milliseconds of the timestamp. */
-  #start(epochMs: number): string {
+  /** Up to the type of the event. */
+  #start(epochMs: number, eventType: keyof typeof eventTexts): string {
     const instant = Math.floor(epochMs)
-    if (instant !== this.#instant) {
+    if (instant !== this.#instant || eventType !== this.#eventType) {
       const second = Math.floor(instant / 1_000)
       if (second !== this.#second) {
         this.#second = second
         this.#secondText = flat(`{"timestamp":"${new Date(second * 1_000).toISOString().slice(0, 19)}`)
       }
       this.#instant = instant
-      this.#instantText = this.#secondText + thousandths[instant - second * 1_000]
+      this.#eventType = eventType
+      this.#startText = this.#secondText + thousandths[instant - second * 1_000] + eventTexts[eventType]
     }
-    return this.#instantText
+    return this.#startText
   }
 
   #answer(method: string, statusCode: number): string {
@@ -161,8 +169,11 @@ function isOf(printed: PrintedCaller, { id, clientId, isM2M, evidence }: Identit
 function printedCaller({ id, clientId, isM2M, evidence }: Identity): PrintedCaller {
   const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
   const evidenceText = evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
-  const completedText = flat(`,"outcome":"completed"${evidenceText}`)
-  return { id, clientId, isM2M, evidence, text: flat(fields), evidenceText, completedText }
+  return { id, clientId, isM2M, evidence, text: flat(fields), evidenceText }
+}
+
+function tokenMember(tokenId: string | undefined): string {
+  return tokenId === undefined ? '' : `,"token_id":${jsonString(tokenId)}`
 }
 
 /** From the end of the timestamp on. */

@@ -155,8 +155,7 @@ class RequestMetricsStage implements Stage, MetricSource {
     }
     const now = this.#clock === undefined ? endedAt : this.#clock()
     this.#windows.total.record(statusCode, endedAt - startedAt, firstByteMs)
-    this.#windows.minute(now).record(statusCode, endedAt - startedAt, firstByteMs)
-    this.#windows.hour(now).record(statusCode, endedAt - startedAt, firstByteMs)
+    this.#windows.current(now).record(statusCode, endedAt - startedAt, firstByteMs)
     if (denial !== undefined) this.#refusals.count(denial)
     if (this.#exemplars && exchange.req.headers['traceparent'] !== undefined) {
       this.#keepExemplar(exchange, duration, bucket, seconds)

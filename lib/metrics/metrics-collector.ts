@@ -128,8 +128,7 @@ export class MetricsCollector implements MetricSource {
     const valid = typeof durationMs === 'number' && durationMs >= 0 && durationMs < Infinity
     const time = valid ? durationMs : undefined
     this.#windows.total.record(errorType, time)
-    this.#windows.minute(now).record(errorType, time)
-    this.#windows.hour(now).record(errorType, time)
+    this.#windows.current(now).record(errorType, time)
     if (time === undefined) {
       this.#invalidDurations++
     } else {

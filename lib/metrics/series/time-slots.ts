@@ -6,6 +6,8 @@ export interface TimeSlotsOptions<Slot> {
   slots: number
   make(): Slot
   clear(slot: Slot): void
+  /** Told of a slot that is full, and of the moment it began, before it is left for the next. */
+  leave?(slot: Slot, beganAtMs: number): void
 }
 
 /**
@@ -22,18 +24,26 @@ export class TimeSlots<Slot> {
   readonly #numbers: Float64Array
   readonly #make: () => Slot
   readonly #clear: (slot: Slot) => void
+  readonly #leave: ((slot: Slot, beganAtMs: number) => void) | undefined
   #current: Slot
   #currentNumber = -Infinity
   /** When the current slot ends. */
   #until = -Infinity
 
-  constructor({ slotMs, slots, make, clear }: TimeSlotsOptions<Slot>) {
+  constructor({ slotMs, slots, make, clear, leave }: TimeSlotsOptions<Slot>) {
     this.#slotMs = slotMs
     this.#slots = new Array<Slot | undefined>(slots + 1).fill(undefined)
     this.#numbers = new Float64Array(slots + 1).fill(-Infinity)
     this.#make = make
     this.#clear = clear
+    this.#leave = leave
     this.#current = make()
+  }
+
+  /** The slot that is being filled; undefined when nothing was since the start, or since `clear`. */
+  get open(): { slot: Slot; beganAtMs: number } | undefined {
+    if (this.#currentNumber === -Infinity) return undefined
+    return { slot: this.#current, beganAtMs: this.#currentNumber * this.#slotMs }
   }
 
   /** The slot of this moment, cleared when it is a new one. Time that steps back stays in the latest slot. */
@@ -57,6 +67,8 @@ export class TimeSlots<Slot> {
   }
 
   #turn(number: number): void {
+    const { open } = this
+    if (open !== undefined) this.#leave?.(open.slot, open.beganAtMs)
     const place = ((number % this.#slots.length) + this.#slots.length) % this.#slots.length
     let slot = this.#slots[place]
     if (slot === undefined) {

@@ -16,7 +16,10 @@ const slots = 12
 const minuteSlotMs = 5_000
 const hourSlotMs = 300_000
 
-/** What is measured goes into `total`, `minute(now)` and `hour(now)`. Slots are made when time first reaches them. */
+/**
+ * What is measured goes into `total` and `current(now)`. Slots are made when time first reaches them; a full slot of the
+ * minute is added to that of the hour, which 60 of them make up.
+ */
 export class Windows<R extends WindowRecord<R>> {
   readonly total: R
   readonly #minute: TimeSlots<R>
@@ -27,17 +30,15 @@ export class Windows<R extends WindowRecord<R>> {
   constructor(make: () => R, makeTotal: () => R = make) {
     const clear = (record: R): void => record.clear()
     this.total = makeTotal()
-    this.#minute = new TimeSlots({ slotMs: minuteSlotMs, slots, make, clear })
     this.#hour = new TimeSlots({ slotMs: hourSlotMs, slots, make, clear })
+    const leave = (record: R, beganAtMs: number): void => this.#hour.at(beganAtMs).add(record)
+    this.#minute = new TimeSlots({ slotMs: minuteSlotMs, slots, make, clear, leave })
     this.#make = make
   }
 
-  minute(nowMs: number): R {
+  /** The record of this moment, for the last minute and the last hour. */
+  current(nowMs: number): R {
     return this.#minute.at(nowMs)
-  }
-
-  hour(nowMs: number): R {
-    return this.#hour.at(nowMs)
   }
 
   /** The record of a window that ends now. */
@@ -55,7 +56,7 @@ export class Windows<R extends WindowRecord<R>> {
   slots(window: MetricsWindow, nowMs: number): R[] {
     if (window === 'total') return [this.total]
     if (window === 'minute') return this.#minute.within(nowMs)
-    if (window === 'hour') return this.#hour.within(nowMs)
+    if (window === 'hour') return this.#hourSlots(nowMs)
     throw wrongOption('getMetrics', 'window', 'total, minute or hour', window)
   }
 
@@ -63,5 +64,14 @@ export class Windows<R extends WindowRecord<R>> {
     this.total.clear()
     this.#minute.clear()
     this.#hour.clear()
+  }
+
+  /** With what the minute has not handed over yet. */
+  #hourSlots(nowMs: number): R[] {
+    const { open } = this.#minute
+    if (open === undefined) return this.#hour.within(nowMs)
+    const latest = this.#hour.at(open.beganAtMs)
+    const records = this.#hour.within(nowMs)
+    return records.includes(latest) ? [...records, open.slot] : records
   }
 }

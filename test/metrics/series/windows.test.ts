@@ -27,7 +27,10 @@ test('windows hold what is in them, and percentiles stay within their promise', 
       let now = 1e6
       for (const [wait, us] of steps) {
         now += wait
-        for (const record of [windows.total, windows.minute(now), windows.hour(now)]) record.record(us / 1000)
+        windows.total.record(us / 1000)
+        windows.current(now).record(us / 1000)
+        // What is read meanwhile must not change what is read later.
+        if (us % 3 === 0) windows.read('hour', now)
         all.push({ at: now, us })
       }
       now += later
@@ -62,6 +65,22 @@ test('windows hold what is in them, and percentiles stay within their promise', 
   function slotStart(now: number, slotMs: number): number {
     return (Math.floor(now / slotMs) - 12) * slotMs
   }
+})
+
+test('time that steps back is in the hour of the latest slot', () => {
+  const windows = new Windows(() => new DurationRecord(2))
+  const counts = (now: number): number[] =>
+    (['minute', 'hour'] as const).map(window => windows.read(window, now).summary().count)
+  windows.current(7_200_100).record(1)
+  windows.current(7_199_900).record(1)
+  assert.deepEqual(counts(7_199_900), [2, 2])
+  assert.deepEqual(counts(7_200_100 + 12 * 300_000), [0, 2])
+  assert.deepEqual(counts(7_200_100 + 13 * 300_000), [0, 0])
+  windows.reset()
+  assert.deepEqual(counts(7_200_100), [0, 0])
+  windows.current(7_200_100).record(1)
+  windows.current(7_206_000).record(1)
+  assert.deepEqual(counts(7_206_000), [2, 2])
 })
 
 test('slots are used again: there are never more than a window needs', () => {
