@@ -19,7 +19,10 @@ export function shown(value: unknown): string {
   return typeof value === 'string' || Array.isArray(value) ? JSON.stringify(value) : String(value)
 }
 
-/** @throws TypeError unless the option is right */
+/**
+ * For what is checked once: what is to be shown of the value is worked out before.
+ * @throws TypeError unless the option is right
+ */
 export function checkOption(
   isRight: boolean,
   owner: string,
@@ -70,5 +73,5 @@ export function isTexts(value: unknown): value is readonly string[] {
 }
 
 export function checkText(owner: string, option: string, value: unknown): asserts value is string {
-  checkOption(isText(value), owner, option, 'a non-empty string', shown(value))
+  if (!isText(value)) throw wrongOption(owner, option, 'a non-empty string', shown(value))
 }

@@ -1,7 +1,7 @@
 /** Limits as they are configured: one window, several, somebody's limiter, or what a function gives for a caller. */
 import type { Exchange, Identity } from '../http/exchange.ts'
 import type { GuardedRequest } from '../http/pipeline.ts'
-import { checkOption, shown } from '../options.ts'
+import { shown, wrongOption } from '../options.ts'
 import {
   type Identify,
   type LimiterWindow,
@@ -130,7 +130,9 @@ type ConfiguredWindow = LimiterWindow & { readonly local: LocalWindow | undefine
 
 function windowOf(limit: LimitOptions, name: string, identifier: Identify | undefined): ConfiguredWindow {
   const limiter = limit.limiter ?? new RateLimiter(checkWindow('rateLimit', limit))
-  checkOption(typeof limiter.consume === 'function', 'rateLimit', 'limiter', 'a limiter', shown(limiter))
+  if (typeof limiter.consume !== 'function') {
+    throw wrongOption('rateLimit', 'limiter', 'a limiter', shown(limiter))
+  }
   checkCallback('rateLimit', 'identifier', identifier)
   const known = Number.isInteger(limiter.maxRequests) && Number.isFinite(limiter.windowMs)
   const { maxRequests, windowMs } = known ? limiter : checkWindow('rateLimit', limit)
@@ -164,7 +166,7 @@ function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {
     Array.isArray(limits) &&
     limits.length > 0 &&
     limits.every(limit => typeof limit === 'object' && limit !== null)
-  checkOption(isList, 'rateLimit', 'limits', 'a list of windows', shown(limits))
+  if (!isList) throw wrongOption('rateLimit', 'limits', 'a list of windows', shown(limits))
   // Left alone, it would be a limit for every path.
   if (limits.some(limit => 'match' in limit))
     throw new TypeError('rateLimit: match belongs in tiers, not in limits')

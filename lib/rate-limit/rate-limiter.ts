@@ -1,5 +1,5 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
-import { checkOption, shown, wrongOption } from '../options.ts'
+import { shown, wrongOption } from '../options.ts'
 import {
   areKeys,
   checkExported,
@@ -186,15 +186,17 @@ function monotonic(): number {
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
   const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
   const windowMs = thousandfold(windowSeconds as number)
-  const isLength = typeof windowSeconds === 'number' && Number.isFinite(windowMs) && windowMs > 0
-  checkOption(isLength, owner, 'windowSeconds', 'a positive number', shown(windowSeconds))
-  const isTick = typeof resolutionMs === 'number' && resolutionMs >= 0 && resolutionMs <= windowMs
-  checkOption(isTick, owner, 'resolutionMs', "a number from 0 to the window's length", shown(resolutionMs))
+  if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
+    throw wrongOption(owner, 'windowSeconds', 'a positive number', shown(windowSeconds))
+  }
+  if (typeof resolutionMs !== 'number' || !(resolutionMs >= 0 && resolutionMs <= windowMs)) {
+    throw wrongOption(owner, 'resolutionMs', "a number from 0 to the window's length", shown(resolutionMs))
+  }
   checkCallback(owner, 'clock', clock)
   return {
     ...options,
     maxRequests: checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647),
-    windowSeconds: windowSeconds as number,
+    windowSeconds,
     windowMs,
     resolutionMs,
     maxKeys: checkCount(owner, 'maxKeys', maxKeys, 16_000_000)
@@ -217,9 +219,8 @@ export function thousandfold(value: number): number {
 /** @throws TypeError when it is no integer from 1 to `most` */
 export function checkCount(owner: string, option: string, value: unknown, most: number): number {
   const count = value as number
-  const rule = `a positive integer${count > most ? ` up to ${most}` : ''}`
-  checkOption(Number.isInteger(value) && count >= 1 && count <= most, owner, option, rule, shown(value))
-  return count
+  if (Number.isInteger(count) && count >= 1 && count <= most) return count
+  throw wrongOption(owner, option, `a positive integer${count > most ? ` up to ${most}` : ''}`, shown(value))
 }
 
 /** @throws TypeError when a function that may be left out is there and none */

@@ -1,6 +1,15 @@
 /** Opaque access tokens: the authorization server is asked what they are (RFC 7662). */
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
-import { checkInteger, checkOption, checkSeconds, checkText, isText, isTexts, shown } from '../../options.ts'
+import {
+  checkInteger,
+  checkOption,
+  checkSeconds,
+  checkText,
+  isText,
+  isTexts,
+  shown,
+  wrongOption
+} from '../../options.ts'
 import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { isRecord } from '../caller/providers/token-shape.ts'
 import { boundedText, checkEndpoint, type Fetch } from '../keys/endpoint.ts'
@@ -167,8 +176,9 @@ function checkOptions(options: IntrospectionOptions): void {
     throw new TypeError('introspection: needs clientId and clientSecret, or authorization')
   }
   for (const [name, value] of Object.entries({ authorization, takes })) {
-    const isRight = value === undefined || typeof value === 'function'
-    checkOption(isRight, owner, name, 'a function', shown(value))
+    if (value !== undefined && typeof value !== 'function') {
+      throw wrongOption(owner, name, 'a function', shown(value))
+    }
   }
   for (const name of ['timeoutMs', 'maxConcurrent'] as const) {
     if (options[name] !== undefined) checkInteger(owner, name, options[name], 1)

@@ -1,5 +1,5 @@
 /** Writes HdrHistogram's interval logs, format 1.3: one line for each interval, with the whole histogram in it. */
-import { checkOption, shown, wrongOption } from '../../options.ts'
+import { shown, wrongOption } from '../../options.ts'
 import type { Histogram } from './histogram.ts'
 
 /** The values of some span of time. */
@@ -55,7 +55,7 @@ export class HistogramLogWriter {
 
   /** @throws TypeError when the text has line breaks */
   comment(text: string): void {
-    checkOption(!/[\r\n]/.test(text), 'HistogramLogWriter', 'a comment', 'one line', shown(text))
+    if (/[\r\n]/.test(text)) throw wrongOption('HistogramLogWriter', 'a comment', 'one line', shown(text))
     this.#output.write(`#${text}\n`)
   }
 

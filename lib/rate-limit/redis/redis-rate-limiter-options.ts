@@ -1,7 +1,7 @@
 /** The options of `RedisRateLimiter`, checked and completed once. */
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../http/reporter.ts'
-import { checkOption, isText, shown } from '../../options.ts'
+import { checkOption, isText, shown, wrongOption } from '../../options.ts'
 import { checkCount, thousandfold } from '../rate-limiter.ts'
 
 export const owner = 'RedisRateLimiter'
@@ -64,8 +64,9 @@ export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSe
   const { maxRequests, windowSeconds, resolutionMs = 0, onOutage = 'closed' } = options
   const { timeoutMs = 50, retryMs = 1_000, lease = 1, maxKeys = 100_000, prefix = 'ostiary' } = options
   const { client } = options
-  const isClient = typeof client?.duplicate === 'function'
-  checkOption(isClient, owner, 'client', 'a client or a cluster of ioredis', shown(client))
+  if (typeof client?.duplicate !== 'function') {
+    throw wrongOption(owner, 'client', 'a client or a cluster of ioredis', shown(client))
+  }
   checkCount(owner, 'maxRequests', maxRequests, 2_147_483_647)
   // Up to 2^52 µs: sums of a window and a time of the server's clock stay exact.
   checkNumber('windowSeconds', windowSeconds, 1e-6, 2 ** 52 / 1e6)
