@@ -30,7 +30,8 @@ export async function compare(
   )
   const slices: Slice[][] = running.map(() => [])
   try {
-    for (const { port } of running) await fire(port, load, tokens, 1)
+    // Long enough that every token was seen.
+    for (const { port } of running) await fire(port, load, tokens, load.tokens > 1_000 ? 4 : 1)
     for (let round = 0; round < rounds; round++) {
       for (const [i, server] of running.entries()) slices[i].push(await slice(server, load, tokens, seconds))
     }

@@ -7,7 +7,8 @@ import { serve, setting } from './serve.ts'
 
 const { issuer, audience, jwks, folder, stages } = setting()
 const options = {
-  auth: { issuer, audience, jwks },
+  // As long as fast-jwt keeps what it verified.
+  auth: { issuer, audience, jwks, cache: { maxAgeSeconds: 600 } },
   rateLimit: {
     maxRequests: 1_000_000,
     windowSeconds: 1,
