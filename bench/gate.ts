@@ -20,7 +20,7 @@ const targets = [
   { path: 'the same without audit and usage', server: 'gate: + metrics', beside: stack, share: 1 / 20 }
 ]
 
-const fullPace: Pace = { rounds: 7, seconds: 1 }
+const fullPace: Pace = { rounds: 12, seconds: 1 }
 const quickPace: Pace = { rounds: 2, seconds: 1 }
 
 export const suite: Suite = {

@@ -15,6 +15,7 @@ const results: Result[] = []
 const endToEnd: EndToEndResult[] = []
 const timelines: Timeline[] = []
 const figures: Figures[] = []
+const report = { results, endToEnd, timelines, figures }
 const suites = await loadSuites(values.only)
 if (suites.length === 0) throw new Error(`no suite is called ${values.only?.join(', ')}`)
 for (const suite of suites) {
@@ -38,9 +39,9 @@ for (const suite of suites) {
     figures.push(list)
     console.log(figureLines(list).join('\n'))
   }
+  // After each suite: who stops a run keeps what was measured.
+  writeReport(new URL('report/', import.meta.url), report)
 }
-const report = { results, endToEnd, timelines, figures }
-writeReport(new URL('report/', import.meta.url), report)
 const missed = targetsOf(report).filter(({ met }) => !met)
 if (missed.length > 0)
   console.log(

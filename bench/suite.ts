@@ -28,7 +28,7 @@ export interface EndToEndResult {
   /** The first is the bare server, above which overhead counts. */
   servers: {
     name: string
-    /** µs of user and system time of the server's process, a request. */
+    /** µs of user and system time of the server's process, a request: the first quartile of its slices. */
     cpuMicros: number
     requestsPerSecond: number
     p50Ms: number

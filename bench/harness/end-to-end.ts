@@ -72,13 +72,14 @@ async function slice(
 }
 
 function summary(slices: Slice[]): Omit<EndToEndResult['servers'][number], 'name' | 'heapBytes'> {
-  const median = (of: (slice: Slice) => number): number =>
-    slices.map(of).sort((a, b) => a - b)[slices.length >> 1]
+  const sorted = (of: (slice: Slice) => number): number[] => slices.map(of).sort((a, b) => a - b)
+  const median = (of: (slice: Slice) => number): number => sorted(of)[slices.length >> 1]
   const latency = slices[0].latency.map(
     ([share], at) => [share, median(({ latency }) => latency[at][1])] as const
   )
   return {
-    cpuMicros: median(({ cpuMicros }) => cpuMicros),
+    // What else the machine does can only add to it.
+    cpuMicros: sorted(({ cpuMicros }) => cpuMicros)[slices.length >> 2],
     requestsPerSecond: median(({ requestsPerSecond }) => requestsPerSecond),
     p50Ms: latencyAt({ latency }, 0.5),
     p99Ms: latencyAt({ latency }, 0.99),

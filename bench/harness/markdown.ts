@@ -25,7 +25,7 @@ export function markdown(title: string, report: Report): string {
 }
 
 const endToEndPreface =
-  'Each server in a process of its own, keep-alive, real RS256 tokens; slices in turn, medians. CPU is user and system time of the whole server process, its helper threads included.'
+  'Each server in a process of its own, keep-alive, real RS256 tokens; slices in turn. CPU is user and system time of the whole server process, its helper threads included: the first quartile of the slices, since what else a machine does only adds to it. The rest are medians.'
 
 function targetsTable(report: Report): string {
   const targets = targetsOf(report)
@@ -53,7 +53,9 @@ function suiteTable(suite: string, results: readonly Result[]): string {
     for (const { contender, medianNs, spread, ratio } of measured) {
       const target = targets.find(({ peer }) => peer === contender)
       const wanted =
-        target === undefined ? '' : `${target.ratio.toPrecision(2)}× ${target.met ? 'reached' : '**missed**'}`
+        target === undefined
+          ? ''
+          : `${Number(target.ratio.toPrecision(2))}× ${target.met ? 'reached' : '**missed**'}`
       table.push(
         `| ${row} | ${contender} | ${ratio.toFixed(2)}× | ${time(medianNs)} ±${(spread * 50).toFixed(0)} % | ${wanted} |`
       )

@@ -7,7 +7,10 @@ import { someOf, time } from './units.ts'
 export function resultLines({ row, measured, figures, targets }: Result): string[] {
   const rows = measured.map(({ contender, medianNs, spread, ratio }) => {
     const target = targets.find(({ peer }) => peer === contender)
-    const wanted = target === undefined ? '' : `  ${target.met ? 'reaches' : 'MISSES'} ${target.ratio}x`
+    const wanted =
+      target === undefined
+        ? ''
+        : `  ${target.met ? 'reaches' : 'MISSES'} ${Number(target.ratio.toPrecision(2))}x`
     return `  ${`${ratio.toFixed(2)}x`.padStart(9)}  ${time(medianNs).padStart(10)} ±${(spread * 50).toFixed(0).padStart(2)} %  ${contender}${wanted}`
   })
   const extra = Object.entries(figures).map(
