@@ -159,9 +159,11 @@ describe('clusterMetrics', () => {
   })
 
   it('does not wait for a worker that dies', async t => {
+    const [worker] = Object.values(cluster.workers!) as [Worker]
+    // What it was asked for before comes before this is done.
+    await tell(worker, { order: 'flush' })
     const metrics = clusterMetrics({ timeoutMs: 600_000 })
     t.after(() => metrics.close())
-    const [worker] = Object.values(cluster.workers!) as [Worker]
     await tell(worker, { order: 'hang', ms: 3_600_000 }, 'hanging')
     const refreshed = metrics.refresh()
     worker.process.kill('SIGKILL')
