@@ -13,7 +13,6 @@ import type { Row, Suite } from './suite.ts'
 const linesPerRun = 500
 
 export const suite: Suite = {
-  name: 'audit',
   rows: () => [
     fileRow('one line to a file, written in batches', path => new AuditLogger({ path })),
     fileRow(

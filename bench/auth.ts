@@ -19,7 +19,6 @@ interface Setting {
 }
 
 export const suite: Suite = {
-  name: 'auth',
   async *rows() {
     const setting = await prepare()
     yield* cached(setting)

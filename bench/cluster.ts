@@ -16,7 +16,6 @@ const servers: ServerUnderLoad[] = [
 ]
 
 export const suite: Suite = {
-  name: 'cluster',
   async *endToEnd({ quick }) {
     const skipped = missing('redis-server')
     if (skipped !== false) {

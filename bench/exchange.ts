@@ -32,7 +32,6 @@ const adding: Stage = {
 }
 
 export const suite: Suite = {
-  name: 'exchange',
   *rows() {
     const bare = withoutWire('bare request and response', answer)
     yield {

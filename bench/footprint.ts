@@ -30,7 +30,6 @@ const exports: [names: string, most?: number][] = [
 ]
 
 export const suite: Suite = {
-  name: 'footprint',
   async *figures() {
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
     try {

@@ -24,7 +24,6 @@ const fullPace: Pace = { rounds: 12, seconds: 1 }
 const quickPace: Pace = { rounds: 2, seconds: 1 }
 
 export const suite: Suite = {
-  name: 'gate',
   async *endToEnd({ quick }) {
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
     try {

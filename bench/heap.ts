@@ -16,7 +16,6 @@ const compared = servers.filter(({ name, file }) => !name.startsWith('gate: +') 
 const load = { name: '64 connections', connections: 64, pipelining: 1, tokens: 1_000 }
 
 export const suite: Suite = {
-  name: 'heap',
   async *figures({ quick }) {
     const requests = quick ? 10_000 : 1_000_000
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))

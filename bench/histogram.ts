@@ -17,7 +17,6 @@ const wasm = 'hdr-histogram-js, wasm'
 const js = 'hdr-histogram-js, js'
 
 export const suite: Suite = {
-  name: 'histogram',
   async *rows({ quick }) {
     await initWebAssembly()
     const count = quick ? 1 << 12 : 1 << 14

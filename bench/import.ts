@@ -8,7 +8,6 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const built = `${root}bench/report/dist`
 
 export const suite: Suite = {
-  name: 'import',
   *rows({ quick }) {
     execFileSync(process.execPath, [
       `${root}node_modules/typescript/bin/tsc`,

@@ -10,7 +10,6 @@ const windowMs = windowSeconds * 1_000
 const million = 1_000_000
 
 export const suite: Suite = {
-  name: 'rate limiter',
   *rows({ quick }) {
     // First, while nothing else takes memory that its figure could be mistaken for.
     if (!quick) yield millionRow()

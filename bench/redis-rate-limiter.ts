@@ -17,7 +17,6 @@ const inTurn = 32
 type Consume = (key: string) => Promise<unknown>
 
 export const suite: Suite = {
-  name: 'rate limiter on Redis',
   async *rows() {
     const skipped = missing('redis-server')
     if (skipped !== false) {

@@ -1,60 +1,89 @@
-/** `npm run bench`: runs the suites beside this file. `--quick` takes short slices, `--only NAME` picks suites by name. */
-import { readdirSync } from 'node:fs'
+/** `npm run bench`: runs the suites beside this file one after the other, each in a process of its own. */
+import { readdirSync, rmSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { fullPace, measure, quickPace } from './harness/measure.ts'
 import { writeReport } from './harness/report.ts'
-import { type Result, resultOf, targetsOf } from './harness/result.ts'
-import { endToEndLines, figureLines, resultLines, timelineLines } from './harness/terminal.ts'
-import type { EndToEndResult, Figures, Suite, Timeline } from './suite.ts'
+import { emptyReport, targetsOf } from './harness/result.ts'
+import { runInOwnProcess } from './harness/suite-process.ts'
+import { reportLines } from './harness/terminal.ts'
 
-const { values } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', multiple: true } }
-})
+/** A suite is called like its file: `rate limiter` or `rate-limiter`. */
+const suites = readdirSync(new URL('.', import.meta.url))
+  .filter(file => file.endsWith('.ts') && file !== 'run.ts' && file !== 'suite.ts')
+  .map(file => file.slice(0, -3))
+  .sort()
 
-const results: Result[] = []
-const endToEnd: EndToEndResult[] = []
-const timelines: Timeline[] = []
-const figures: Figures[] = []
-const report = { results, endToEnd, timelines, figures }
-const suites = await loadSuites(values.only)
-if (suites.length === 0) throw new Error(`no suite is called ${values.only?.join(', ')}`)
-for (const suite of suites) {
-  console.log(`\n${suite.name}\n${'-'.repeat(suite.name.length)}`)
-  for await (const row of suite.rows?.({ quick: values.quick }) ?? []) {
-    const measured = await measure(row, values.quick ? quickPace : fullPace)
-    await row.close?.()
-    const result = resultOf(suite.name, row, measured)
-    results.push(result)
-    console.log(resultLines(result).join('\n'))
+const usage = `npm run bench -- [--quick] [--only NAME]...
+  --quick      short slices and small sizes: all suites in under two minutes
+  --only NAME  this suite and no other; more of them with more --only
+suites: ${suites.join(', ')}`
+
+const folder = new URL('report/', import.meta.url)
+const request = readArguments()
+if (request !== undefined) await run(request.names, request.quick)
+
+/** @returns nothing when there is nothing to run: help was asked for, or the arguments are wrong */
+function readArguments(): { names: string[]; quick: boolean } | undefined {
+  try {
+    const { values } = parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h', default: false }
+      }
+    })
+    if (!values.help) return { names: chosen(values.only), quick: values.quick }
+    console.log(usage)
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`)
+    process.exitCode = 1
   }
-  for await (const result of suite.endToEnd?.({ quick: values.quick }) ?? []) {
-    endToEnd.push(result)
-    console.log(endToEndLines(result).join('\n'))
-  }
-  for await (const timeline of suite.timelines?.({ quick: values.quick }) ?? []) {
-    timelines.push(timeline)
-    console.log(timelineLines(timeline).join('\n'))
-  }
-  for await (const list of suite.figures?.({ quick: values.quick }) ?? []) {
-    figures.push(list)
-    console.log(figureLines(list).join('\n'))
-  }
-  // After each suite: who stops a run keeps what was measured.
-  writeReport(new URL('report/', import.meta.url), report)
 }
-const missed = targetsOf(report).filter(({ met }) => !met)
-if (missed.length > 0)
-  console.log(
-    `\nMissed:\n${missed.map(({ path, wanted, reached }) => `  ${path}: ${reached} of ${wanted}`).join('\n')}`
-  )
 
-async function loadSuites(only: readonly string[] | undefined): Promise<Suite[]> {
-  const files = readdirSync(new URL('.', import.meta.url)).filter(
-    file => file.endsWith('.ts') && file !== 'run.ts' && file !== 'suite.ts'
+/** @throws when there is no suite of a name */
+function chosen(only: readonly string[] | undefined): string[] {
+  if (only === undefined) return suites
+  const names = only.map(name => name.trim().toLowerCase().replaceAll(' ', '-'))
+  const unknown = only.filter((_, i) => !suites.includes(names[i]))
+  if (unknown.length > 0) throw new Error(`There is no suite called ${unknown.join(', ')}.`)
+  return suites.filter(suite => names.includes(suite))
+}
+
+async function run(names: readonly string[], quick: boolean): Promise<void> {
+  // What lies there is of an earlier run.
+  rmSync(folder, { recursive: true, force: true })
+  const report = emptyReport()
+  const failures: string[] = []
+  const startedAt = performance.now()
+  for (const name of names) {
+    const title = name.replaceAll('-', ' ')
+    console.log(`\n${title}\n${'-'.repeat(title.length)}`)
+    const suiteStartedAt = performance.now()
+    const failure = await runInOwnProcess(name, quick, piece => {
+      report.results.push(...piece.results)
+      report.endToEnd.push(...piece.endToEnd)
+      report.timelines.push(...piece.timelines)
+      report.figures.push(...piece.figures)
+      console.log(reportLines(piece).join('\n'))
+    })
+    if (failure !== undefined) failures.push(`${title}: ${failure}`)
+    console.log(`(${secondsSince(suiteStartedAt)} s)`)
+    // After each suite: who stops a run keeps what was measured.
+    writeReport(folder, report)
+  }
+  const missed = targetsOf(report).filter(({ met }) => !met)
+  printList(
+    'Missed',
+    missed.map(({ path, wanted, reached }) => `${path}: ${reached} of ${wanted}`)
   )
-  const loaded = await Promise.all(
-    files.sort().map(file => import(`./${file}`) as Promise<{ suite?: Suite }>)
-  )
-  const all = loaded.flatMap(({ suite }) => (suite === undefined ? [] : [suite]))
-  return only === undefined ? all : all.filter(({ name }) => only.includes(name))
+  printList('Failed', failures)
+  if (failures.length > 0) process.exitCode = 1
+  console.log(`\n${names.length} suites in ${secondsSince(startedAt)} s`)
+}
+
+function printList(title: string, lines: readonly string[]): void {
+  if (lines.length > 0) console.log(`\n${title}:\n  ${lines.join('\n  ')}`)
+}
+
+function secondsSince(start: number): string {
+  return ((performance.now() - start) / 1_000).toFixed(0)
 }

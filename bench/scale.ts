@@ -13,7 +13,6 @@ const operations = 5_000
 const most = 1_000_000
 
 export const suite: Suite = {
-  name: 'scale',
   async *rows({ quick }) {
     const sizes = quick ? [1, 1_000, 100_000] : [1, 10, 100, 1_000, 10_000, 100_000, most]
     for (const keys of sizes) yield keyRow(keys)

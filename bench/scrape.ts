@@ -31,7 +31,6 @@ const requests: Request[] = Array.from({ length: labelSets }, (_, i) => ({
 }))
 
 export const suite: Suite = {
-  name: 'scrape',
   async *rows({ quick }) {
     yield await scrapeRow(quick ? 5 : 25)
     yield recordRow()

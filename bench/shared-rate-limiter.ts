@@ -7,7 +7,6 @@ const operations = 2_000
 const options = { maxRequests: 100, windowSeconds: 60, maxKeys: 200_000 }
 
 export const suite: Suite = {
-  name: 'shared rate limiter',
   *rows() {
     for (const keys of [1, 1_000, 100_000]) {
       yield row(`${keys} keys, allowed`, keys, 60_000 / keys)

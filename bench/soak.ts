@@ -10,7 +10,6 @@ import type { Moment, Suite } from './suite.ts'
 const load = { name: '64 connections', connections: 64, pipelining: 1, tokens: 1_000 }
 
 export const suite: Suite = {
-  name: 'soak',
   async *timelines({ quick }) {
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
     try {

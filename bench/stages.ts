@@ -19,7 +19,6 @@ const answer: RequestListener = (_req, res) => {
 }
 
 export const suite: Suite = {
-  name: 'stages',
   async *rows() {
     const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
     const { setting, sign } = await identityProvider(folder)

@@ -1,4 +1,4 @@
-/** What a benchmark file exports. `npm run bench` runs every suite with its contenders interleaved in one process. */
+/** What a benchmark file exports. `npm run bench` runs every suite in a process of its own, its contenders interleaved there. */
 
 export interface Contender {
   /** `ostiary`, or the peer with its configuration in a few words. */
@@ -75,8 +75,8 @@ export interface Moment {
   p99Ms: number
 }
 
+/** Called like its file. */
 export interface Suite {
-  name: string
   rows?(options: { quick: boolean }): AsyncIterable<Row> | Iterable<Row>
   endToEnd?(options: { quick: boolean }): AsyncIterable<EndToEndResult>
   timelines?(options: { quick: boolean }): AsyncIterable<Timeline>

@@ -15,7 +15,6 @@ import type { Figures, Row, Suite } from './suite.ts'
 const recordsPerRun = 1_024
 
 export const suite: Suite = {
-  name: 'usage',
   rows: () => [recordRow(), sqliteRow()],
   async *figures({ quick }) {
     const rounds = quick ? 5 : 15

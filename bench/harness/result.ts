@@ -12,10 +12,14 @@ export interface Result {
 }
 
 export interface Report {
-  results: readonly Result[]
-  endToEnd: readonly EndToEndResult[]
-  timelines: readonly Timeline[]
-  figures: readonly Figures[]
+  results: Result[]
+  endToEnd: EndToEndResult[]
+  timelines: Timeline[]
+  figures: Figures[]
+}
+
+export function emptyReport(): Report {
+  return { results: [], endToEnd: [], timelines: [], figures: [] }
 }
 
 /** One line of the table of targets. */

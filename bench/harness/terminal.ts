@@ -1,10 +1,19 @@
 /** What was measured, as lines for the terminal. */
 import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
-import type { Result } from './result.ts'
+import type { Report, Result } from './result.ts'
 import { someOf, time } from './units.ts'
 
+export function reportLines({ results, endToEnd, timelines, figures }: Report): string[] {
+  return [
+    ...results.flatMap(resultLines),
+    ...endToEnd.flatMap(endToEndLines),
+    ...timelines.flatMap(timelineLines),
+    ...figures.flatMap(figureLines)
+  ]
+}
+
 /** The lines of one result: ratios first, then times. */
-export function resultLines({ row, measured, figures, targets }: Result): string[] {
+function resultLines({ row, measured, figures, targets }: Result): string[] {
   const rows = measured.map(({ contender, medianNs, spread, ratio }) => {
     const target = targets.find(({ peer }) => peer === contender)
     const wanted =
@@ -20,7 +29,7 @@ export function resultLines({ row, measured, figures, targets }: Result): string
 }
 
 /** The lines of one end-to-end comparison: CPU a request, and what is above the first server. */
-export function endToEndLines({ name, servers }: EndToEndResult): string[] {
+function endToEndLines({ name, servers }: EndToEndResult): string[] {
   const bare = servers[0].cpuMicros
   return [
     `${name}: µs of CPU a request, above bare, requests/s, p50/p99/p99.9 ms, heap MB`,
@@ -38,7 +47,7 @@ export function endToEndLines({ name, servers }: EndToEndResult): string[] {
 }
 
 /** The lines of one timeline: a dozen of its moments. */
-export function timelineLines({ name, moments }: Timeline): string[] {
+function timelineLines({ name, moments }: Timeline): string[] {
   return [
     `${name}: s, requests, µs of CPU a request, heap and RSS MB, p50/p99 ms`,
     ...someOf(moments).map(({ seconds, requests, cpuMicros, heapBytes, rssBytes, p50Ms, p99Ms }) =>
@@ -55,7 +64,7 @@ export function timelineLines({ name, moments }: Timeline): string[] {
 }
 
 /** The lines of one list of figures. */
-export function figureLines({ name, unit, figures }: Figures): string[] {
+function figureLines({ name, unit, figures }: Figures): string[] {
   return [
     `${name}: ${unit}`,
     ...figures.map(({ name, value, most }) => {
