@@ -48,11 +48,11 @@ async function scrapeRow(rounds: number): Promise<Row> {
   return {
     name: `scrape, ${labelSets} series of the request duration: ${labelSets * 17} samples`,
     contenders: [
-      { name: 'ostiary', operations: 1, run: () => void expose(durations, new PrometheusText({ capacity })) },
+      { name: 'ostiary', operations: 1, run: () => void expose(durations, new PrometheusText({}, capacity)) },
       {
         name: 'ostiary, OpenMetrics',
         operations: 1,
-        run: () => void expose(durations, new PrometheusText({ capacity: capacity * 1.1, openMetrics: true }))
+        run: () => void expose(durations, new PrometheusText({ openMetrics: true }, capacity * 1.1))
       },
       {
         name: 'prom-client',
@@ -65,9 +65,9 @@ async function scrapeRow(rounds: number): Promise<Row> {
     targets: [{ peer: 'prom-client', ratio: 5 }],
     figures: {
       'bytes of text': capacity - 4_096,
-      'ms of CPU': medianCpuMs(rounds, () => expose(durations, new PrometheusText({ capacity }))),
+      'ms of CPU': medianCpuMs(rounds, () => expose(durations, new PrometheusText({}, capacity))),
       'ms at a stretch, with time to first byte, in slices': await longestStretchMs(rounds, () =>
-        exposeInSlices(measured, new PrometheusText({ capacity: capacity * 2 }))
+        exposeInSlices(measured, new PrometheusText({}, capacity * 2))
       )
     }
   }

@@ -106,7 +106,7 @@ export class MetricRegistry {
   }
 
   /** All metrics as text, in one go; `metricsEndpoint` does it in slices. */
-  toPrometheus(options: Omit<PrometheusTextOptions, 'capacity'> = {}): string {
+  toPrometheus(options: PrometheusTextOptions = {}): string {
     return expose(this, new PrometheusText(options)).toString()
   }
 

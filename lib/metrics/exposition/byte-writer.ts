@@ -12,9 +12,9 @@ export class ByteWriter {
   #buffer: WritableBuffer
   #length = 0
 
-  /** @param capacity bytes to begin with; the size of the last answer is a good guess */
-  constructor(capacity = 16_384) {
-    this.#buffer = Buffer.allocUnsafeSlow(capacity) as WritableBuffer
+  /** @param memory to begin with, or how many bytes of it */
+  constructor(memory: Buffer | number = 16_384) {
+    this.#buffer = (typeof memory === 'number' ? Buffer.allocUnsafeSlow(memory) : memory) as WritableBuffer
   }
 
   get length(): number {

@@ -14,8 +14,9 @@ export class MetricsJson implements MetricEncoder {
   readonly #writer: ByteWriter
   #points = 0
 
-  constructor(capacity?: number) {
-    this.#writer = new ByteWriter(capacity)
+  /** @param memory to begin with, or how many bytes of it */
+  constructor(memory?: Buffer | number) {
+    this.#writer = new ByteWriter(memory)
   }
 
   get length(): number {

@@ -39,8 +39,9 @@ export class PrometheusProtobuf implements MetricEncoder {
   readonly #inner = new ByteWriter(256)
   readonly #innermost = new ByteWriter(256)
 
-  constructor(capacity?: number) {
-    this.#writer = new ByteWriter(capacity)
+  /** @param memory to begin with, or how many bytes of it */
+  constructor(memory?: Buffer | number) {
+    this.#writer = new ByteWriter(memory)
   }
 
   get length(): number {

@@ -18,8 +18,6 @@ export interface PrometheusTextOptions {
   openMetrics?: boolean
   /** OpenMetrics only: `_created` samples. Prometheus stores them as series of their own, hence false by default. */
   created?: boolean
-  /** Bytes to begin with. */
-  capacity?: number
 }
 
 const [newline, blank, comma, openBrace, closeBrace] = Buffer.from('\n ,{}')
@@ -45,8 +43,12 @@ export class PrometheusText implements MetricEncoder {
   /** Of the histogram that is being written: what does not change from point to point. */
   #parts: HistogramParts | undefined
 
-  constructor({ openMetrics = false, created = false, capacity }: PrometheusTextOptions = {}) {
-    this.#writer = new ByteWriter(capacity)
+  /** @param memory to begin with, or how many bytes of it */
+  constructor(
+    { openMetrics = false, created = false }: PrometheusTextOptions = {},
+    memory?: Buffer | number
+  ) {
+    this.#writer = new ByteWriter(memory)
     this.#openMetrics = openMetrics
     this.#created = openMetrics && created
     this.contentType = openMetrics
