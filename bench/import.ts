@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Contender, Suite } from './suite.ts'
+import type { Contender, Figure, Suite } from './suite.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const built = `${root}bench/report/dist`
@@ -14,9 +14,7 @@ export const suite: Suite = {
       ...['-p', `${root}tsconfig.build.json`, '--outDir', built]
     ])
     const modules = { ostiary: `${built}/index.js`, express: 'express', fastify: 'fastify' }
-    const figures: Record<string, number> = {}
-    for (const [name, ms] of Object.entries(importTimes(modules, quick ? 5 : 21)))
-      figures[`ms to import ${name}`] = ms
+    const figures = importTimes(modules, quick ? 3 : 21)
     yield {
       name: 'a process that imports it and ends',
       contenders: Object.entries(modules).map(processThatImports) as [Contender, ...Contender[]],
@@ -31,13 +29,16 @@ function processThatImports([name, module]: [string, string]): Contender {
 }
 
 /** Medians of processes in turn. */
-function importTimes(modules: Record<string, string>, rounds: number): Record<string, number> {
+function importTimes(modules: Record<string, string>, rounds: number): Figure[] {
   const names = Object.keys(modules)
   const times = names.map(name => ({ name, ms: [] as number[] }))
   for (let round = 0; round < rounds; round++) {
     for (const { name, ms } of times) ms.push(importTime(modules[name]))
   }
-  return Object.fromEntries(times.map(({ name, ms }) => [name, ms.sort((a, b) => a - b)[rounds >> 1]]))
+  return times.map(({ name, ms }) => ({
+    name: `ms to import ${name}`,
+    value: ms.sort((a, b) => a - b)[rounds >> 1]
+  }))
 }
 
 /** ms of the import alone, without the start of Node. */

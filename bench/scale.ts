@@ -7,16 +7,18 @@ import { TokenVerifier } from '../lib/auth/token/token-verifier.ts'
 import { type Exchange, openExchange } from '../lib/http/exchange.ts'
 import { metrics } from '../lib/metrics/http-metrics.ts'
 import { RateLimiter } from '../lib/rate-limit/rate-limiter.ts'
+import { shuffledOrder } from './harness/random.ts'
+import { counted } from './harness/units.ts'
 import type { Row, Suite } from './suite.ts'
 
 const operations = 5_000
-const most = 1_000_000
+const million = 1_000_000
 
 export const suite: Suite = {
   async *rows({ quick }) {
-    const sizes = quick ? [1, 1_000, 100_000] : [1, 10, 100, 1_000, 10_000, 100_000, most]
+    const sizes = quick ? [1, 1_000, 100_000] : [1, 10, 100, 1_000, 10_000, 100_000, million]
     for (const keys of sizes) yield keyRow(keys)
-    const tokens = await TokenBench.prepare()
+    const tokens = await TokenBench.prepare(Math.max(...sizes))
     for (const count of sizes) yield tokens.row(count)
     for (const series of sizes.filter(size => size <= 100_000)) yield seriesRow(series)
   }
@@ -27,10 +29,10 @@ function keyRow(keys: number): Row {
   const limiter = new RateLimiter({ maxRequests: 100, windowSeconds: 60, maxKeys: keys })
   const names = Array.from({ length: keys }, (_, i) => `user:person-${i}`)
   for (const name of names) limiter.consume(name, 1, 0)
-  const order = shuffled(keys)
+  const order = shuffledOrder(keys)
   let next = 0
   return {
-    name: `a decision among ${shown(keys)} live keys`,
+    name: `a decision among ${counted(keys, 'live key')}`,
     curve: { of: 'live keys', x: keys },
     contenders: [
       {
@@ -58,15 +60,17 @@ class TokenBench {
   readonly #verifier: TokenVerifier
   readonly #token: string
   readonly #scratch: Buffer
-  readonly #ends = Buffer.from(randomBytes((most * distinct) / 2).toString('hex'), 'latin1')
+  readonly #ends: Buffer
 
-  private constructor(verifier: TokenVerifier, token: string) {
+  private constructor(verifier: TokenVerifier, token: string, most: number) {
+    this.#ends = Buffer.from(randomBytes((most * distinct) / 2).toString('hex'), 'latin1')
     this.#verifier = verifier
     this.#token = token
     this.#scratch = Buffer.from(token, 'latin1')
   }
 
-  static async prepare(): Promise<TokenBench> {
+  /** @param most tokens */
+  static async prepare(most: number): Promise<TokenBench> {
     const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
     const jwk = { ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256' }
     const verifier = new TokenVerifier({
@@ -84,7 +88,7 @@ class TokenBench {
       .setExpirationTime('1d')
       .sign(privateKey)
     await verifier.verify(token)
-    return new TokenBench(verifier, token)
+    return new TokenBench(verifier, token, most)
   }
 
   row(count: number): Row {
@@ -94,11 +98,11 @@ class TokenBench {
     for (let i = cache.stats.entries - 1; i < count; i++) {
       cache.add(this.#text(i), proof, Date.now(), performance.now())
     }
-    const order = shuffled(count)
+    const order = shuffledOrder(count)
     const verifier = this.#verifier
     let next = 0
     return {
-      name: `a token among ${shown(count)}, each time a fresh string of ${this.#token.length} bytes`,
+      name: `a token among ${counted(count, 'token')}, each time a fresh string of ${this.#token.length} bytes`,
       curve: { of: 'distinct tokens', x: count },
       contenders: [
         {
@@ -127,14 +131,14 @@ class TokenBench {
 /** Every series is a route of its own. */
 function seriesRow(series: number): Row {
   const routes = Array.from({ length: series }, (_, i) => `/orders-${i}/:id`)
-  const order = shuffled(series)
+  const order = shuffledOrder(series)
   let route = routes[0]
   const { stage } = metrics({ maxSeries: series + 1, route: () => route })
   const exchange = endedExchange()
   for (route of routes) stage.enter(exchange)
   let next = 0
   return {
-    name: `a request recorded among ${shown(series)} series`,
+    name: `a request recorded among ${counted(series, 'route')}`,
     curve: { of: 'series', x: series },
     contenders: [
       {
@@ -164,20 +168,4 @@ function endedExchange(): Exchange {
   exchange.headAt = exchange.startedAt + 1
   exchange.endedAt = exchange.startedAt + 2
   return exchange
-}
-
-/** Fisher and Yates. */
-function shuffled(length: number): Uint32Array {
-  const order = Uint32Array.from({ length }, (_, i) => i)
-  for (let i = length - 1; i > 0; i--) {
-    const other = Math.floor(Math.random() * (i + 1))
-    const kept = order[i]
-    order[i] = order[other]
-    order[other] = kept
-  }
-  return order
-}
-
-function shown(count: number): string {
-  return count.toLocaleString('en').replaceAll(',', ' ')
 }

@@ -1,6 +1,7 @@
 /** What it costs to share windows between threads: the shared limiter beside the one of a single thread. */
 import { RateLimiter } from '../lib/rate-limit/rate-limiter.ts'
 import { SharedRateLimiter } from '../lib/rate-limit/shared/shared-rate-limiter.ts'
+import { counted } from './harness/units.ts'
 import type { Contender, Row, Suite } from './suite.ts'
 
 const operations = 2_000
@@ -9,8 +10,8 @@ const options = { maxRequests: 100, windowSeconds: 60, maxKeys: 200_000 }
 export const suite: Suite = {
   *rows() {
     for (const keys of [1, 1_000, 100_000]) {
-      yield row(`${keys} keys, allowed`, keys, 60_000 / keys)
-      yield row(`${keys} keys, refused`, keys, 0)
+      yield row(`${counted(keys, 'key')}, allowed`, keys, 60_000 / keys)
+      yield row(`${counted(keys, 'key')}, refused`, keys, 0)
     }
   }
 }
@@ -26,7 +27,7 @@ function row(name: string, keys: number, gapMs: number): Row {
     contender('ostiary, shared', shared, names, gapMs),
     contender('ostiary, one thread', plain, names, gapMs)
   ]
-  return { name, contenders, figures: { 'shared bytes': shared.stats.bytes } }
+  return { name, contenders, figures: [{ name: 'bytes of shared memory', value: shared.stats.bytes }] }
 }
 
 function contender(

@@ -16,8 +16,10 @@ export interface Row {
   targets?: { peer: string; ratio: number }[]
   /** Puts Ostiary's time on a curve over rows: `x` keys, tokens or whatever `of` names. */
   curve?: { of: string; x: number }
-  /** Figures that are no times: bytes a key, bytes encoded. */
-  figures?: Record<string, number>
+  /** ns that the design grants an operation of Ostiary. */
+  mostNs?: number
+  /** What else there is to say of it, such as bytes a key; the name tells the unit. */
+  figures?: Figure[]
   /** Undoes what the row set up. */
   close?(): void | Promise<void>
 }
@@ -43,16 +45,18 @@ export interface EndToEndResult {
   targets?: { path: string; server: string; beside: string; share: number }[]
 }
 
-/** Figures that are no times: sizes, counts. */
+export interface Figure {
+  name: string
+  value: number
+  /** What the design asks for. */
+  most?: number
+}
+
+/** Figures that are compared with nothing else: sizes, counts, times. */
 export interface Figures {
   name: string
   unit: string
-  figures: {
-    name: string
-    value: number
-    /** What the design asks for. */
-    most?: number
-  }[]
+  figures: Figure[]
 }
 
 /** One server under one load for long. */

@@ -43,6 +43,7 @@ function recordRow(): Row {
         }
       }
     ],
+    mostNs: 500,
     close: () => recorder.close()
   }
 }
@@ -119,9 +120,9 @@ async function handOver(rounds: number): Promise<Figures> {
         for (let batch = 0; batch < batchesPerRound; batch++) {
           // One fewer than a batch, so that it is the flush that hands over.
           for (let i = 1; i < recordsPerRun; i++) recorder.record(exchanges[i])
-          const since = threadMicros()
+          const since = cpuMicros()
           const flushed = recorder.flush()
-          times.push(threadMicros() - since)
+          times.push(cpuMicros() - since)
           await flushed
           // A turn has one batch: the next is for the next.
           await nextTurns()
@@ -150,10 +151,9 @@ async function cpuOfRow(rounds: number): Promise<Figures> {
     const values: number[] = []
     await withStore(async store => {
       for (let round = -1; round < rounds; round++) {
-        const before = process.cpuUsage()
+        const since = cpuMicros()
         for (const batch of batches) await store.append(batch)
-        const { user, system } = process.cpuUsage(before)
-        if (round >= 0) values.push((user + system) / (batchesPerRound * recordsPerRun))
+        if (round >= 0) values.push((cpuMicros() - since) / (batchesPerRound * recordsPerRun))
       }
     })
     figures.push({ name: `${name}, ${sqliteDriver().name}`, value: Math.min(...values) })
@@ -172,10 +172,9 @@ async function withStore(use: (store: SqliteUsageStore) => Promise<void>): Promi
   }
 }
 
-/** µs of CPU of this thread; before Node 23.9, which cannot tell, of all threads, and the other one is then idle. */
-function threadMicros(): number {
-  const { threadCpuUsage = process.cpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage }
-  const { user, system } = threadCpuUsage.call(process)
+/** µs of CPU of all threads: what Node tells of one alone is counted in the kernel's ticks, and the others are idle then. */
+function cpuMicros(): number {
+  const { user, system } = process.cpuUsage()
   return user + system
 }
 

@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Setting, Used } from '../servers/serve.ts'
 
+/** fast-jwt warns of a key builder that is not its own; the one here takes the whole token. */
+export const quiet = ['--disable-warning=FAST_JWT_CACHE_KEY_BUILDER_SECURITY_RISK']
+
 export interface BenchServerOptions {
   /** A file of bench/servers, without its ending. */
   file: string
@@ -17,9 +20,12 @@ export interface BenchServerOptions {
 export class BenchServer {
   readonly port: number
   readonly #child: ChildProcess
+  /** Fires when the process ends. */
+  readonly #gone: AbortSignal
 
-  private constructor(child: ChildProcess, port: number) {
+  private constructor(child: ChildProcess, gone: AbortSignal, port: number) {
     this.#child = child
+    this.#gone = gone
     this.port = port
   }
 
@@ -31,13 +37,15 @@ export class BenchServer {
     // Coverage would change what is optimized, and so what is allocated.
     const { NODE_V8_COVERAGE: _, ...env } = process.env
     const child = fork(fileURLToPath(new URL(`../servers/${file}.ts`, import.meta.url)), [path], {
-      execArgv: ['--expose-gc', '--import', 'tsx', ...nodeOptions],
+      execArgv: ['--expose-gc', '--import', 'tsx', ...quiet, ...nodeOptions],
       env: { ...env, NODE_ENV: 'production' }
     })
     const gone = new AbortController()
-    child.once('exit', code => gone.abort(new Error(`${file} ended with ${code}`)))
+    child.once('exit', (code, signal) =>
+      gone.abort(new Error(`${file} ended: ${signal ?? `exit code ${code}`}`))
+    )
     const [{ port }] = (await once(child, 'message', gone)) as [{ port: number }]
-    return new BenchServer(child, port)
+    return new BenchServer(child, gone.signal, port)
   }
 
   used(): Promise<Used> {
@@ -50,6 +58,7 @@ export class BenchServer {
   }
 
   async stop(): Promise<void> {
+    if (this.#gone.aborted) return
     const exited = once(this.#child, 'exit')
     this.#child.disconnect()
     await exited
@@ -57,7 +66,7 @@ export class BenchServer {
 
   async #ask(question: 'used' | 'collect'): Promise<Used> {
     this.#child.send(question)
-    const [used] = (await once(this.#child, 'message')) as [Used]
+    const [used] = (await once(this.#child, 'message', { signal: this.#gone })) as [Used]
     return used
   }
 }

@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
 import { driver } from './load.ts'
 import { type Report, type Result, targetsOf } from './result.ts'
-import { someOf, time } from './units.ts'
+import { plain, someOf, time } from './units.ts'
 import { versions } from './versions.ts'
 
 /** @param title the page's heading, without `#` */
@@ -49,21 +49,29 @@ function suiteTable(suite: string, results: readonly Result[]): string {
     '| row | contender | time over Ostiary’s | median | target |',
     '|---|---|---:|---:|---|'
   ]
-  for (const { row, measured, figures, targets } of results.filter(result => result.suite === suite)) {
-    for (const { contender, medianNs, spread, ratio } of measured) {
+  for (const { row, measured, figures, mostNs, targets } of results.filter(
+    result => result.suite === suite
+  )) {
+    for (const [i, { contender, medianNs, spread, ratio }] of measured.entries()) {
       const target = targets.find(({ peer }) => peer === contender)
-      const wanted =
-        target === undefined
-          ? ''
-          : `${Number(target.ratio.toPrecision(2))}× ${target.met ? 'reached' : '**missed**'}`
+      const wanted = [
+        ...(target === undefined ? [] : [verdict(target.met, `${Number(target.ratio.toPrecision(2))}×`)]),
+        ...(i > 0 || mostNs === undefined ? [] : [verdict(medianNs <= mostNs, `≤ ${time(mostNs)}`)])
+      ].join(', ')
       table.push(
-        `| ${row} | ${contender} | ${ratio.toFixed(2)}× | ${time(medianNs)} ±${(spread * 50).toFixed(0)} % | ${wanted} |`
+        `| ${i === 0 ? row : ''} | ${contender} | ${ratio.toFixed(2)}× | ${time(medianNs)} ±${(spread * 50).toFixed(0)} % | ${wanted} |`
       )
     }
-    for (const [name, value] of Object.entries(figures))
-      table.push(`| ${row} | ${name} | | ${Math.round(value * 100) / 100} | |`)
+    for (const { name, value, most } of figures) {
+      const wanted = most === undefined ? '' : verdict(value <= most, `≤ ${plain(most)}`)
+      table.push(`| | ${name} | | ${plain(value)} | ${wanted} |`)
+    }
   }
   return table.join('\n')
+}
+
+function verdict(met: boolean, wanted: string): string {
+  return `${wanted} ${met ? 'reached' : '**missed**'}`
 }
 
 function endToEndTable({ name, servers }: EndToEndResult): string {
@@ -98,8 +106,11 @@ function figuresTable({ name, unit, figures }: Figures): string {
   return [
     `## ${name[0].toUpperCase()}${name.slice(1)}`,
     '',
-    `| | ${unit} |`,
-    '|---|---:|',
-    ...figures.map(({ name, value }) => `| ${name} | ${Math.round(value)} |`)
+    `| | ${unit} | target |`,
+    '|---|---:|---|',
+    ...figures.map(({ name, value, most }) => {
+      const wanted = most === undefined ? '' : verdict(value <= most, `≤ ${plain(most)}`)
+      return `| ${name} | ${plain(value)} | ${wanted} |`
+    })
   ].join('\n')
 }

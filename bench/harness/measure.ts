@@ -16,19 +16,21 @@ export interface Pace {
   rounds: number
   /** ms a contender gets in each round. */
   sliceMs: number
+  /** Calls a contender gets in each round, however long they take. */
+  leastCalls: number
 }
 
-export const fullPace: Pace = { rounds: 11, sliceMs: 100 }
-export const quickPace: Pace = { rounds: 5, sliceMs: 30 }
+export const fullPace: Pace = { rounds: 11, sliceMs: 100, leastCalls: 3 }
+export const quickPace: Pace = { rounds: 5, sliceMs: 25, leastCalls: 1 }
 
 export async function measure(row: Row, pace: Pace): Promise<Measured[]> {
   const times: number[][] = row.contenders.map(() => [])
-  await round(row.contenders, pace.sliceMs)
+  await round(row.contenders, pace)
   for (let n = 0; n < pace.rounds; n++) {
     const order = row.contenders.map((_, i) => (i + n) % row.contenders.length)
     const medians = await round(
       order.map(i => row.contenders[i]),
-      pace.sliceMs
+      pace
     )
     for (const [at, i] of order.entries()) times[i].push(medians[at])
   }
@@ -45,8 +47,8 @@ export async function measure(row: Row, pace: Pace): Promise<Measured[]> {
 }
 
 /** One slice for each contender; gives the median ns an operation of each. */
-async function round(contenders: readonly Contender[], sliceMs: number): Promise<number[]> {
-  const bench = new Bench({ time: sliceMs, warmup: false, iterations: 3 })
+async function round(contenders: readonly Contender[], { sliceMs, leastCalls }: Pace): Promise<number[]> {
+  const bench = new Bench({ time: sliceMs, warmup: false, iterations: leastCalls })
   for (const { name, run } of contenders) bench.add(name, run)
   await bench.run()
   return bench.tasks.map((task, i) => {

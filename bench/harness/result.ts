@@ -1,13 +1,15 @@
 /** What a run measured, and whether it holds what the design asks for. */
-import type { EndToEndResult, Figures, Row, Timeline } from '../suite.ts'
+import type { EndToEndResult, Figure, Figures, Row, Timeline } from '../suite.ts'
 import type { Measured } from './measure.ts'
+import { plain, time } from './units.ts'
 
 export interface Result {
   suite: string
   row: string
   measured: Measured[]
-  figures: Record<string, number>
+  figures: Figure[]
   curve: Row['curve']
+  mostNs: number | undefined
   targets: { peer: string; ratio: number; reached: number; met: boolean }[]
 }
 
@@ -36,7 +38,8 @@ export function resultOf(suite: string, row: Row, measured: Measured[]): Result 
     if (found === undefined) throw new Error(`${suite} / ${row.name}: no contender called ${peer}`)
     return { peer, ratio, reached: found.ratio, met: found.ratio >= ratio }
   })
-  return { suite, row: row.name, measured, figures: row.figures ?? {}, curve: row.curve, targets }
+  const { name, figures = [], curve, mostNs } = row
+  return { suite, row: name, measured, figures, curve, mostNs, targets }
 }
 
 /** All targets that the run covers, those missed first. */
@@ -44,7 +47,9 @@ export function targetsOf({ results, endToEnd, figures }: Report): Target[] {
   const targets = [
     ...endToEnd.flatMap(overheads),
     ...results.flatMap(ratios),
-    ...figures.flatMap(({ name, unit, figures }) => figures.flatMap(figure => bounds(name, unit, figure)))
+    ...results.flatMap(times),
+    ...results.flatMap(({ suite, row, figures }) => bounds(`${suite}: ${row}`, '', figures)),
+    ...figures.flatMap(({ name, unit, figures }) => bounds(name, unit, figures))
   ]
   return targets.toSorted((a, b) => Number(a.met) - Number(b.met))
 }
@@ -76,12 +81,24 @@ function ratios({ suite, row, targets }: Result): Target[] {
   }))
 }
 
-function bounds(of: string, unit: string, { name, value, most }: Figures['figures'][number]): Target[] {
-  if (most === undefined) return []
-  const path = `${name}, ${of}`
-  return [{ path, wanted: `≤ ${most} ${unit}`, reached: `${plain(value)} ${unit}`, met: value <= most }]
+function times({ suite, row, measured, mostNs }: Result): Target[] {
+  if (mostNs === undefined) return []
+  const [{ medianNs }] = measured
+  return [
+    {
+      path: `${suite}: ${row}`,
+      wanted: `≤ ${time(mostNs)}`,
+      reached: time(medianNs),
+      met: medianNs <= mostNs
+    }
+  ]
 }
 
-function plain(value: number): string {
-  return String(Math.round(value * 100) / 100)
+function bounds(of: string, unit: string, figures: readonly Figure[]): Target[] {
+  return figures.flatMap(({ name, value, most }) => {
+    if (most === undefined) return []
+    const path = `${of}: ${name}`
+    const inUnit = (figure: number): string => `${plain(figure)} ${unit}`.trim()
+    return [{ path, wanted: `≤ ${inUnit(most)}`, reached: inUnit(value), met: value <= most }]
+  })
 }

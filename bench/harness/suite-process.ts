@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { quiet } from './bench-server.ts'
 import type { Report } from './result.ts'
 
 const program = fileURLToPath(new URL('run-suite.ts', import.meta.url))
@@ -16,7 +17,7 @@ export async function runInOwnProcess(
   onPiece: (piece: Report) => void
 ): Promise<string | undefined> {
   const child = fork(program, [name, ...(quick ? ['--quick'] : [])], {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
+    execArgv: ['--expose-gc', '--import', 'tsx', ...quiet],
     // JSON has no NaN.
     serialization: 'advanced'
   })

@@ -1,7 +1,7 @@
 /** What was measured, as lines for the terminal. */
-import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
+import type { EndToEndResult, Figure, Figures, Timeline } from '../suite.ts'
 import type { Report, Result } from './result.ts'
-import { someOf, time } from './units.ts'
+import { plain, someOf, time } from './units.ts'
 
 export function reportLines({ results, endToEnd, timelines, figures }: Report): string[] {
   return [
@@ -13,19 +13,16 @@ export function reportLines({ results, endToEnd, timelines, figures }: Report): 
 }
 
 /** The lines of one result: ratios first, then times. */
-function resultLines({ row, measured, figures, targets }: Result): string[] {
-  const rows = measured.map(({ contender, medianNs, spread, ratio }) => {
+function resultLines({ row, measured, figures, mostNs, targets }: Result): string[] {
+  const rows = measured.map(({ contender, medianNs, spread, ratio }, i) => {
     const target = targets.find(({ peer }) => peer === contender)
-    const wanted =
-      target === undefined
-        ? ''
-        : `  ${target.met ? 'reaches' : 'MISSES'} ${Number(target.ratio.toPrecision(2))}x`
+    const wanted = [
+      ...(target === undefined ? [] : [verdict(target.met, `${Number(target.ratio.toPrecision(2))}x`)]),
+      ...(i > 0 || mostNs === undefined ? [] : [verdict(medianNs <= mostNs, time(mostNs))])
+    ].join('')
     return `  ${`${ratio.toFixed(2)}x`.padStart(9)}  ${time(medianNs).padStart(10)} ±${(spread * 50).toFixed(0).padStart(2)} %  ${contender}${wanted}`
   })
-  const extra = Object.entries(figures).map(
-    ([name, value]) => `  ${String(Math.round(value * 100) / 100).padStart(9)}  ${name}`
-  )
-  return [row, ...rows, ...extra]
+  return [row, ...rows, ...figures.map(figureLine)]
 }
 
 /** The lines of one end-to-end comparison: CPU a request, and what is above the first server. */
@@ -65,11 +62,13 @@ function timelineLines({ name, moments }: Timeline): string[] {
 
 /** The lines of one list of figures. */
 function figureLines({ name, unit, figures }: Figures): string[] {
-  return [
-    `${name}: ${unit}`,
-    ...figures.map(({ name, value, most }) => {
-      const wanted = most === undefined ? '' : `  ${value <= most ? 'reaches' : 'MISSES'} ${most}`
-      return `${value.toFixed(0).padStart(8)}  ${name}${wanted}`
-    })
-  ]
+  return [`${name}: ${unit}`, ...figures.map(figureLine)]
+}
+
+function figureLine({ name, value, most }: Figure): string {
+  return `  ${plain(value).padStart(9)}  ${name}${most === undefined ? '' : verdict(value <= most, plain(most))}`
+}
+
+function verdict(met: boolean, wanted: string): string {
+  return `  ${met ? 'reaches' : 'MISSES'} ${wanted}`
 }

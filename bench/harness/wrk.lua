@@ -3,18 +3,8 @@ local requests = {}
 local at = 0
 
 function init(args)
-  local together = tonumber(args[2])
-  local tokens = {}
   for token in io.lines(args[1]) do
-    tokens[#tokens + 1] = token
-  end
-  for i = 1, #tokens do
-    local texts = {}
-    for j = 0, together - 1 do
-      local token = tokens[(i + j - 1) % #tokens + 1]
-      texts[#texts + 1] = wrk.format(nil, nil, { Authorization = "Bearer " .. token })
-    end
-    requests[i] = table.concat(texts)
+    requests[#requests + 1] = wrk.format(nil, nil, { Authorization = "Bearer " .. token })
   end
 end
 
