@@ -8,12 +8,12 @@ import { identityProvider } from './harness/identity-provider.ts'
 import { fire } from './harness/load.ts'
 import { counted } from './harness/units.ts'
 import type { Setting } from './servers/serve.ts'
-import { servers } from './servers/servers.ts'
+import { servers, stack } from './servers/servers.ts'
 import type { Suite } from './suite.ts'
 
 // A million requests take a minute or two each, and one server of these many minutes.
 const compared = servers.filter(({ name, file }) => !name.startsWith('gate: +') && file !== 'express-stack')
-const quickCompared = compared.filter(({ name, file }) => file !== 'gate' || name === 'gate: all, + usage')
+const quickCompared = compared.filter(({ name }) => ['bare', 'gate: all, + usage', stack].includes(name))
 
 const load = { name: '64 connections', connections: 64, pipelining: 1, tokens: 1_000 }
 

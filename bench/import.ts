@@ -2,43 +2,46 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Contender, Figure, Suite } from './suite.ts'
+import type { Contender, Suite } from './suite.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const built = `${root}bench/report/dist`
 
 export const suite: Suite = {
-  *rows({ quick }) {
+  *rows() {
     execFileSync(process.execPath, [
       `${root}node_modules/typescript/bin/tsc`,
       ...['-p', `${root}tsconfig.build.json`, '--outDir', built]
     ])
-    const modules = { ostiary: `${built}/index.js`, express: 'express', fastify: 'fastify' }
-    const figures = importTimes(modules, quick ? 3 : 21)
+    const modules: [ImportContender, ...ImportContender[]] = [
+      processThatImports('ostiary', `${built}/index.js`),
+      processThatImports('express', 'express'),
+      processThatImports('fastify', 'fastify')
+    ]
     yield {
       name: 'a process that imports it and ends',
-      contenders: Object.entries(modules).map(processThatImports) as [Contender, ...Contender[]],
-      figures,
+      contenders: modules,
+      // Asked for when the processes have run.
+      get figures() {
+        return modules.map(({ name, times }) => ({ name: `ms to import ${name}`, value: median(times) }))
+      },
       close: () => rmSync(built, { recursive: true })
     }
   }
 }
 
-function processThatImports([name, module]: [string, string]): Contender {
-  return { name, operations: 1, run: () => void importTime(module) }
+interface ImportContender extends Contender {
+  /** ms that the import took in each of its processes. */
+  readonly times: number[]
 }
 
-/** Medians of processes in turn. */
-function importTimes(modules: Record<string, string>, rounds: number): Figure[] {
-  const names = Object.keys(modules)
-  const times = names.map(name => ({ name, ms: [] as number[] }))
-  for (let round = 0; round < rounds; round++) {
-    for (const { name, ms } of times) ms.push(importTime(modules[name]))
-  }
-  return times.map(({ name, ms }) => ({
-    name: `ms to import ${name}`,
-    value: ms.sort((a, b) => a - b)[rounds >> 1]
-  }))
+function processThatImports(name: string, module: string): ImportContender {
+  const times: number[] = []
+  return { name, operations: 1, times, run: () => void times.push(importTime(module)) }
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1]
 }
 
 /** ms of the import alone, without the start of Node. */

@@ -172,7 +172,7 @@ async function withStore(use: (store: SqliteUsageStore) => Promise<void>): Promi
   }
 }
 
-/** µs of CPU of all threads: what Node tells of one alone is counted in the kernel's ticks, and the others are idle then. */
+/** µs of CPU of all threads: what Node tells of one alone is counted in the kernel's ticks, and the others are all but idle. */
 function cpuMicros(): number {
   const { user, system } = process.cpuUsage()
   return user + system

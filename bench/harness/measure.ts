@@ -21,7 +21,7 @@ export interface Pace {
 }
 
 export const fullPace: Pace = { rounds: 11, sliceMs: 100, leastCalls: 3 }
-export const quickPace: Pace = { rounds: 5, sliceMs: 25, leastCalls: 1 }
+export const quickPace: Pace = { rounds: 5, sliceMs: 15, leastCalls: 1 }
 
 export async function measure(row: Row, pace: Pace): Promise<Measured[]> {
   const times: number[][] = row.contenders.map(() => [])

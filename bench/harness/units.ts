@@ -3,7 +3,8 @@
 /** @param ns nanoseconds */
 export function time(ns: number): string {
   if (ns < 1_000) return `${ns.toPrecision(3)} ns`
-  return ns < 1_000_000 ? `${(ns / 1_000).toPrecision(3)} µs` : `${(ns / 1_000_000).toPrecision(3)} ms`
+  if (ns < 1_000_000) return `${(ns / 1_000).toPrecision(3)} µs`
+  return ns < 1e9 ? `${(ns / 1_000_000).toPrecision(3)} ms` : `${(ns / 1e9).toPrecision(3)} s`
 }
 
 /** At most two decimals. */
