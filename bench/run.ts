@@ -68,7 +68,7 @@ async function run(names: readonly string[], quick: boolean): Promise<void> {
     if (failure !== undefined) failures.push(`${title}: ${failure}`)
     console.log(`(${secondsSince(suiteStartedAt)} s)`)
     // After each suite: who stops a run keeps what was measured.
-    writeReport(folder, report)
+    writeReport(folder, `Benchmark results${quick ? ' of a quick run' : ''}`, report)
   }
   const missed = targetsOf(report).filter(({ met }) => !met)
   printList(

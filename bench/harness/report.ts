@@ -4,10 +4,11 @@ import { charts } from './charts.ts'
 import { markdown } from './markdown.ts'
 import type { Report } from './result.ts'
 
-export function writeReport(folder: URL, report: Report): void {
+/** @param title the page's heading */
+export function writeReport(folder: URL, title: string, report: Report): void {
   mkdirSync(folder, { recursive: true })
   const write = (name: string, text: string): void => writeFileSync(new URL(name, folder), text)
   write('results.json', `${JSON.stringify(report, undefined, 2)}\n`)
-  write('results.md', markdown('Benchmark results', report))
+  write('results.md', markdown(title, report))
   for (const [name, svg] of charts(report)) write(name, svg)
 }
