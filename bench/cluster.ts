@@ -15,7 +15,7 @@ const servers: ServerUnderLoad[] = [
   { name: 'gate, limits on Redis, leases of 1 000', file: 'cluster-gate', stages: ['redis', 'lease'] }
 ]
 
-/** What one worker alone does, and both together at their best. */
+/** For quick runs: without a call to Redis for each request. */
 const quickServers = servers.filter(({ stages }) => !stages?.includes('redis') || stages.includes('lease'))
 
 export const suite: Suite = {
