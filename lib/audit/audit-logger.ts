@@ -257,7 +257,7 @@ function sinksOf(options: AuditLoggerOptions, reporter: Reporter): AuditSink[] {
     )
   }
   if (sink !== undefined) sinks.push(sink)
-  if (options.console ?? nothingElse) sinks.push(new ConsoleSink())
+  if (options.console ?? nothingElse) sinks.push(new ConsoleSink(reporter))
   return sinks
 }
 
