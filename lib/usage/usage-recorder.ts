@@ -3,6 +3,7 @@ import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
 import { checkInteger, wrongOption } from '../options.ts'
+import { within } from '../within.ts'
 import { UsageQueue } from './usage-queue.ts'
 import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
@@ -229,13 +230,9 @@ export class UsageRecorder {
   }
 }
 
-/** Closing does not wait for ever for a store that does not answer. */
-async function soon(promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('the usage store does not answer')), closeMs)
-  })
-  await Promise.race([promise, late]).finally(() => clearTimeout(timer))
+/** Nobody waits for ever for a store that does not answer. */
+function soon<T>(promise: Promise<T>): Promise<T> {
+  return within(closeMs, promise, 'the usage store did not answer')
 }
 
 /** A store of somebody else's may throw where it should reject. */

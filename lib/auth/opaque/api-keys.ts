@@ -2,12 +2,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
 import { checkFunction, checkMs, checkText, isText, shown, wrongOption } from '../../options.ts'
+import { within } from '../../within.ts'
 import type { CallerKind } from '../caller/m2m-token-detector.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
 import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
-import { looksLikeJwt, type OpaqueTokens, within } from './opaque-tokens.ts'
+import { looksLikeJwt, type OpaqueTokens } from './opaque-tokens.ts'
 
 /** What the application keeps of a key. */
 export interface ApiKeyRecord {
