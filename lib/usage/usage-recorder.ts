@@ -39,7 +39,7 @@ const recordsPerTurn = 1_024
 /** ms between attempts while the store refuses: doubled from the first to the last. */
 const firstRetryMs = 250
 const lastRetryMs = 5_000
-/** ms that closing waits for the last batches, and again for the store. */
+/** ms that closing waits for the last batches, and again for the store; and that statistics wait for what is queued. */
 const closeMs = 5_000
 /** Made once: in an outage every request would pay for its stack. */
 const queueFull = new Error('the queue of usage records is full or closed')
@@ -121,13 +121,13 @@ export class UsageRecorder {
     }
   }
 
-  /** What a user's tokens did, of all that was stored; records that still wait are stored first, if the store takes them. */
+  /** What a user's tokens did, of all that was stored; records that still wait are stored first, if the store takes them within 5 s. */
   async getTokenUsageStats(
     userEmail: string,
     options: Omit<UsageQuery, 'userEmail'> = {}
   ): Promise<UsageStats> {
     // A failure is counted where it happens, and the statistics of what is stored are still good.
-    if (this.#closing === undefined) await this.flush().catch(() => undefined)
+    if (this.#closing === undefined) await soon(this.flush()).catch(() => undefined)
     return this.#store.stats({ ...options, userEmail })
   }
 
@@ -162,7 +162,7 @@ export class UsageRecorder {
     clearTimeout(this.#timer)
     openRecorders.delete(this)
     if (openRecorders.size === 0) process.off('exit', finishAll)
-    await soon(this.#store.close()).catch(error => this.#reporter.report('usage_write', error))
+    await soon(closed(this.#store)).catch(error => this.#reporter.report('usage_write', error))
   }
 
   #lose(count: number, error: unknown): void {
@@ -238,6 +238,10 @@ function soon<T>(promise: Promise<T>): Promise<T> {
 /** A store of somebody else's may throw where it should reject. */
 async function appendTo(store: UsageStore, records: Parameters<UsageStore['append']>[0]): Promise<void> {
   await store.append(records)
+}
+
+async function closed(store: UsageStore): Promise<void> {
+  await store.close()
 }
 
 const openRecorders = new Set<UsageRecorder>()
