@@ -54,7 +54,8 @@ export function checkPositive(owner: string, option: string, value: unknown): vo
 
 /** What a timer can wait for. */
 export function checkMs(owner: string, option: string, value: number): void {
-  checkOption(value > 0 && value <= 0x7fff_ffff, owner, option, 'a positive number of ms', value)
+  const isRight = typeof value === 'number' && value > 0 && value <= 0x7fff_ffff
+  checkOption(isRight, owner, option, 'a positive number of ms', value)
 }
 
 /** Finite; zero is a duration too. */
