@@ -108,6 +108,7 @@ export class ApiKeys implements OpaqueTokens {
 }
 
 const noHeader = Object.freeze({})
+const kinds: readonly CallerKind[] = ['machine', 'human', 'unknown']
 const unknownKey = invalid('unknown_api_key')
 const keysDown = unavailable('api_keys_unavailable')
 
@@ -127,13 +128,18 @@ function claimsOf(record: ApiKeyRecord, issuer: string): Claims {
   }
 }
 
-/** A record without a hash or an id is the application's fault, and must not look like a wrong key. */
+/** A record that is not what it must be is the application's fault, and must not look like a wrong key. */
 function checkRecord(record: ApiKeyRecord): void {
-  const { id, tokenHash, subject, expiresAt } = record
+  const { id, tokenHash, subject, scopes = [], kind = 'machine', expiresAt = null } = record
   if (!isText(id) || !isText(tokenHash) || !isText(subject)) {
     throw new TypeError('apiKeys: lookup must give a record with id, tokenHash and subject')
   }
-  if (expiresAt && !Number.isFinite(expiresAt.getTime?.())) {
+  // A text would become a list of its characters.
+  if (!Array.isArray(scopes)) throw new TypeError('apiKeys: scopes of a record must be a list')
+  if (!kinds.includes(kind))
+    throw new TypeError(`apiKeys: kind of a record must be one of ${kinds.join(', ')}`)
+  // Nothing but null and undefined is for ever: not 0, not an empty text.
+  if (expiresAt !== null && !Number.isFinite((expiresAt as Partial<Date>).getTime?.())) {
     throw new TypeError('apiKeys: expiresAt of a record must be a valid date')
   }
 }
