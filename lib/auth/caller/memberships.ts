@@ -1,6 +1,6 @@
 /** Where a caller's groups, roles and permissions come from: the token's claims, or a provider that is asked when needed. */
 import type { Exchange } from '../../http/exchange.ts'
-import { checkMs, isTexts, shown, wrongOption } from '../../options.ts'
+import { checkMs, checkObject, isTexts, shown, wrongOption } from '../../options.ts'
 import { within } from '../../within.ts'
 import type { Claims } from '../token/verified-token.ts'
 import { isRecord, wordsOf } from './providers/token-shape.ts'
@@ -50,6 +50,7 @@ export class Memberships {
   readonly #timeoutMs: number
 
   constructor(options: MembershipOptions = {}) {
+    checkObject('authenticate', 'memberships', options)
     this.groups = checked('groups', options.groups)
     this.roles = checked('roles', options.roles)
     this.permissions = checked('permissions', options.permissions)

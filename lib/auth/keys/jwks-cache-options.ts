@@ -5,7 +5,7 @@ import {
   checkFunction,
   checkInteger,
   checkMs,
-  checkOption,
+  checkObject,
   checkPositive,
   wrongOption
 } from '../../options.ts'
@@ -45,7 +45,7 @@ const owner = 'JwksCache'
 
 /** The defaults filled in. @throws TypeError when an option is not what it must be */
 export function jwksSettings(options: JwksCacheOptions) {
-  checkOption(typeof options === 'object' && options !== null, owner, 'options', 'an object', options)
+  checkObject(owner, 'options', options)
   const {
     strategy = 'both',
     intervalMinutes = 20,
