@@ -18,7 +18,7 @@ import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
-import { checkBoolean, checkOption, wrongOption } from './options.ts'
+import { checkBoolean, checkFunction, checkObject, shown, wrongOption } from './options.ts'
 import {
   type FailedAttemptLimit,
   type FailedAttemptLimitOptions,
@@ -102,15 +102,16 @@ export function ostiary(options: GateOptions = {}): Gate {
   checkNames(options)
   const reporter = new Reporter(options.onReport === undefined ? {} : { onReport: options.onReport })
   const entrance = new Entrance(options.closeGraceMs)
+  const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
+  const skip = new PathFilter(options.skip ?? defaultSkip)
   const parts = partsOf(options, reporter)
   const { measured, audited, recorded, guessing, authenticated, limited } = parts
   const stages = [measured, audited, recorded, guessing, authenticated, guessing?.passed, limited]
     .filter(part => part !== undefined)
     .map(part => (part as StageMiddleware).stage)
-  const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
   const gate = composed([entrance, ...stages] satisfies Stage[], {
     ...context,
-    skip: new PathFilter(options.skip ?? defaultSkip),
+    skip,
     asyncContext: options.asyncContext ?? false
   })
   const observers = [measured, audited].filter(part => part !== undefined).map(({ stage }) => stage)
@@ -154,8 +155,19 @@ interface Parts {
   endpoint: Gate['metrics']
 }
 
-/** Makes the stages. What opens files comes last, so that a wrong option elsewhere leaves none open. */
+/** Makes the stages. What was begun is given up again when a later part cannot be made. */
 function partsOf(options: GateOptions, reporter: Reporter): Parts {
+  const begun: Partial<Parts> = {}
+  try {
+    return makeParts(options, reporter, begun)
+  } catch (error) {
+    void close(begun, options)
+    throw error
+  }
+}
+
+/** What opens files comes last, so that a wrong option elsewhere leaves none. */
+function makeParts(options: GateOptions, reporter: Reporter, begun: Partial<Parts>): Parts {
   const metricsOptions = options.metrics === true ? {} : options.metrics || undefined
   const registry = metricsOptions && (metricsOptions.registry ?? new MetricRegistry({ reporter }))
   const collector = registry && new MetricsCollector()
@@ -163,15 +175,19 @@ function partsOf(options: GateOptions, reporter: Reporter): Parts {
   const authenticated = options.auth
     ? authenticate({ reporter, ...collectValidations(options.auth, collector) })
     : undefined
+  begun.authenticated = authenticated
   const guessing = options.failedAttempts ? failedAttemptLimit(options.failedAttempts) : undefined
   const limited = options.rateLimit ? rateLimit(options.rateLimit) : undefined
   const endpoint = registry
     ? metricsEndpoint({ auth: false, ...metricsOptions?.endpoint, registry })
     : notMeasured
   const recorded = options.usage ? tokenUsage({ skip: {}, reporter, ...options.usage }) : undefined
+  begun.recorded = recorded
   const auditLogger = options.audit ? auditLoggerOf(options.audit, reporter) : undefined
+  begun.auditLogger = auditLogger
   const audited = auditLogger && audit({ auditLogger, ...excluded(options.audit) })
   const processMetrics = registry && new ProcessMetrics()
+  begun.processMetrics = processMetrics
   if (registry !== undefined && collector !== undefined && processMetrics !== undefined) {
     registry.add(collector)
     registry.add(processMetrics)
@@ -226,9 +242,11 @@ async function flush({ auditLogger, recorded }: Parts): Promise<void> {
   await Promise.all([auditLogger?.flush(), recorded?.recorder.flush()])
 }
 
-async function close(parts: Parts, { audit, usage }: GateOptions): Promise<void> {
+/** Of what was given from outside nothing is closed. */
+async function close(parts: Partial<Parts>, { auth, audit, usage }: GateOptions): Promise<void> {
   parts.processMetrics?.close()
-  parts.authenticated?.verifier.close()
+  const ownVerifier = auth && !('verifier' in auth)
+  if (ownVerifier) parts.authenticated?.verifier.close()
   const ownLogger = audit && audit.auditLogger === undefined
   const ownRecorder = usage && usage.recorder === undefined
   await Promise.all([
@@ -254,7 +272,7 @@ const optionNames = new Set<string>([
 
 /** A misspelt option would leave a stage out without a word. */
 function checkNames(options: GateOptions): void {
-  checkOption(typeof options === 'object' && options !== null, 'ostiary', 'options', 'an object', options)
+  checkObject('ostiary', 'options', options)
   for (const [name, value] of Object.entries(options)) {
     if (!optionNames.has(name))
       throw new TypeError(`ostiary: there is no option ${name}, got ${String(value)}`)
@@ -265,7 +283,9 @@ function checkNames(options: GateOptions): void {
       throw wrongOption('ostiary', name, 'an object or false', value)
     }
   }
-  const { asyncContext } = options
+  const { asyncContext, onReport, skip } = options
+  if (skip !== undefined) checkSkip(skip)
+  if (onReport !== undefined) checkFunction('ostiary', 'onReport', onReport)
   if (asyncContext !== undefined) checkBoolean('ostiary', 'asyncContext', asyncContext)
   const { metrics } = options
   if (
@@ -274,5 +294,19 @@ function checkNames(options: GateOptions): void {
     (typeof metrics !== 'object' || metrics === null)
   ) {
     throw wrongOption('ostiary', 'metrics', 'an object, true or false', metrics)
+  }
+}
+
+/** A list, or another name in the place of `exact` and `prefix`, would skip nothing without a word. */
+function checkSkip(skip: PathFilterOptions): void {
+  checkObject('ostiary', 'skip', skip)
+  const other = Object.keys(skip).find(name => name !== 'exact' && name !== 'prefix')
+  if (other !== undefined || Array.isArray(skip)) {
+    throw wrongOption(
+      'ostiary',
+      'skip',
+      'an object of exact and prefix',
+      shown(Array.isArray(skip) ? skip : other)
+    )
   }
 }
