@@ -118,7 +118,7 @@ export class AuditLogger {
   /** Logs an event, or makes one of these fields and metadata. */
   log(event: AuditEvent | AuditEventInit): void {
     const whole = event instanceof AuditEvent ? event : new AuditEvent(event)
-    if (this.#outlets.length > 0) this.#write(this.#lines.ofEvent(whole))
+    if (this.#outlets.length > 0) this.#write(whole.toJson())
     this.#events++
     if (this.#callback !== undefined) this.#call(whole)
   }
@@ -211,7 +211,7 @@ export class AuditLogger {
       dropped_count: outlet.dropped,
       dropped_since: outlet.droppedSince
     })
-    if (!this.#hand(outlet.sink, this.#lines.ofEvent(event))) return false
+    if (!this.#hand(outlet.sink, event.toJson())) return false
     outlet.dropped = 0
     outlet.droppedSince = undefined
     return true

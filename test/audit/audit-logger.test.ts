@@ -341,6 +341,10 @@ const wrong: [Record<string, unknown>, RegExp][] = [
   [{ sink: {} }, /AuditLogger: sink must be an AuditSink, got \[object Object\]/],
   [{ sink: { write: () => true } }, /AuditLogger: sink must be an AuditSink, got \[object Object\]/],
   [{ sink: null }, /AuditLogger: sink must be an AuditSink, got null/],
+  [
+    { path: 'audit.jsonl', flushIntervalMs: 2 ** 31 },
+    /AuditLogger: flushIntervalMs must be a positive number of ms, got 2147483648/
+  ],
   [{ path: '' }, /AuditLogger: path must be a non-empty string, got ""/]
 ]
 
