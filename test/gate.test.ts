@@ -543,7 +543,9 @@ test('wrong options are named at construction, with the value', async () => {
     [{ trustProxy: ['10.0.0.0/40'] }, /trustProxy must hold addresses or CIDRs, got "10\.0\.0\.0\/40"/],
     [{ ipv6Prefix: 8 }, /ipv6Prefix must be an integer from 32 to 128, got 8/],
     [{ asyncContext: 1 }, /asyncContext must be true or false, got 1/],
-    [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0, got -1/]
+    [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0 to 2147483647, got -1/],
+    [{ closeGraceMs: 2 ** 31 }, /closeGraceMs must be a number of ms from 0 .*, got 2147483648/],
+    [{ usage: { store: new MemoryUsageStore(), recorder: 1 } }, /one of sqlite, store and recorder, got 2/]
   ]
   for (const [options, message] of wrong)
     assert.throws(() => ostiary(options as GateOptions), { message }, String(message))

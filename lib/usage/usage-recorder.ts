@@ -2,7 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
-import { checkInteger, wrongOption } from '../options.ts'
+import { checkInteger, checkMs, checkObject, wrongOption } from '../options.ts'
 import { within } from '../within.ts'
 import { UsageQueue } from './usage-queue.ts'
 import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
@@ -71,6 +71,7 @@ export class UsageRecorder {
   #closing: Promise<void> | undefined
 
   constructor(options: UsageRecorderOptions) {
+    checkObject('UsageRecorder', 'options', options)
     const {
       store,
       flushIntervalMs = 250,
@@ -82,6 +83,7 @@ export class UsageRecorder {
       throw wrongOption('UsageRecorder', 'store', 'a UsageStore', store)
     }
     checkInteger('UsageRecorder', 'flushIntervalMs', flushIntervalMs, 1)
+    checkMs('UsageRecorder', 'flushIntervalMs', flushIntervalMs)
     checkInteger('UsageRecorder', 'batchSize', batchSize, 1)
     checkInteger('UsageRecorder', 'maxQueued', maxQueued, 1)
     this.#store = store

@@ -498,9 +498,14 @@ function exiting(t: TestContext, ending: string): { path: string; count(path: st
   }
 }
 
-const wrong: [Record<string, unknown>, RegExp][] = [
+const wrong: [Record<string, unknown> | undefined, RegExp][] = [
   [{}, /UsageRecorder: store must be a UsageStore, got undefined/],
   [{ store: {} }, /UsageRecorder: store must be a UsageStore, got \[object Object\]/],
+  [
+    { store: new HeldStore(), flushIntervalMs: 2 ** 31 },
+    /UsageRecorder: flushIntervalMs must be a positive number of ms, got 2147483648/
+  ],
+  [undefined, /UsageRecorder: options must be an object, got undefined/],
   [
     { store: new HeldStore(), flushIntervalMs: 0 },
     /UsageRecorder: flushIntervalMs must be a positive integer, got 0/
