@@ -73,7 +73,10 @@ export interface Gate extends Pipeline {
    * broken requests, and upgrades; until `close`.
    */
   attach(server: EventEmitter): void
-  /** Resolves when tokens can be verified; rejects when the configuration turns out to be wrong. */
+  /**
+   * Resolves when tokens can be verified. Rejects when the keys cannot be had, and says why, such as a configuration that turns
+   * out to be wrong; the gate goes on trying all the same.
+   */
   ready(): Promise<void>
   /** Stores what audit and usage hold in memory. */
   flush(): Promise<void>
