@@ -6,6 +6,7 @@ import { AuditLogger, type AuditLoggerOptions } from './audit/audit-logger.ts'
 import { type Authenticate, type AuthenticateOptions, authenticate } from './auth/authenticate.ts'
 import { Entrance } from './entrance.ts'
 import { collectValidations, type GateMetricsOptions, registerStats } from './gate-metrics.ts'
+import { checkGateOptions } from './gate-options.ts'
 import { ClientAddress, type ClientAddressOptions } from './http/client-address.ts'
 import { type Exchange, openExchange } from './http/exchange.ts'
 import { defaultSkip, PathFilter, type PathFilterOptions } from './http/path-filter.ts'
@@ -18,7 +19,6 @@ import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
-import { checkBoolean, checkFunction, checkObject, shown, wrongOption } from './options.ts'
 import {
   type FailedAttemptLimit,
   type FailedAttemptLimitOptions,
@@ -102,7 +102,7 @@ export interface Gate extends Pipeline {
  * @throws Error when a file cannot be opened
  */
 export function ostiary(options: GateOptions = {}): Gate {
-  checkNames(options)
+  checkGateOptions(options)
   const reporter = new Reporter(options.onReport === undefined ? {} : { onReport: options.onReport })
   const entrance = new Entrance(options.closeGraceMs)
   const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
@@ -256,60 +256,4 @@ async function close(parts: Partial<Parts>, { auth, audit, usage }: GateOptions)
     ownLogger ? parts.auditLogger?.close() : parts.auditLogger?.flush(),
     ownRecorder ? parts.recorded?.recorder.close() : parts.recorded?.recorder.flush()
   ])
-}
-
-const optionNames = new Set<string>([
-  'auth',
-  'failedAttempts',
-  'rateLimit',
-  'audit',
-  'usage',
-  'metrics',
-  'skip',
-  'trustProxy',
-  'ipv6Prefix',
-  'onReport',
-  'asyncContext',
-  'closeGraceMs'
-] satisfies (keyof GateOptions)[])
-
-/** A misspelt option would leave a stage out without a word. */
-function checkNames(options: GateOptions): void {
-  checkObject('ostiary', 'options', options)
-  for (const [name, value] of Object.entries(options)) {
-    if (!optionNames.has(name))
-      throw new TypeError(`ostiary: there is no option ${name}, got ${String(value)}`)
-  }
-  for (const name of ['auth', 'failedAttempts', 'rateLimit', 'audit', 'usage'] as const) {
-    const value: unknown = options[name]
-    if (value !== undefined && value !== false && (typeof value !== 'object' || value === null)) {
-      throw wrongOption('ostiary', name, 'an object or false', value)
-    }
-  }
-  const { asyncContext, onReport, skip } = options
-  if (skip !== undefined) checkSkip(skip)
-  if (onReport !== undefined) checkFunction('ostiary', 'onReport', onReport)
-  if (asyncContext !== undefined) checkBoolean('ostiary', 'asyncContext', asyncContext)
-  const { metrics } = options
-  if (
-    metrics !== undefined &&
-    typeof metrics !== 'boolean' &&
-    (typeof metrics !== 'object' || metrics === null)
-  ) {
-    throw wrongOption('ostiary', 'metrics', 'an object, true or false', metrics)
-  }
-}
-
-/** A list, or another name in the place of `exact` and `prefix`, would skip nothing without a word. */
-function checkSkip(skip: PathFilterOptions): void {
-  checkObject('ostiary', 'skip', skip)
-  const other = Object.keys(skip).find(name => name !== 'exact' && name !== 'prefix')
-  if (other !== undefined || Array.isArray(skip)) {
-    throw wrongOption(
-      'ostiary',
-      'skip',
-      'an object of exact and prefix',
-      shown(Array.isArray(skip) ? skip : other)
-    )
-  }
 }
