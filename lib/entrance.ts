@@ -17,8 +17,9 @@ export class Entrance implements Stage {
 
   /** @param graceMs ms that `close` waits for open requests */
   constructor(graceMs = 1_000) {
-    if (!Number.isFinite(graceMs) || graceMs < 0) {
-      throw wrongOption('ostiary', 'closeGraceMs', 'a number of ms from 0', graceMs)
+    // A timer of more would not wait at all.
+    if (!Number.isFinite(graceMs) || graceMs < 0 || graceMs > 0x7fff_ffff) {
+      throw wrongOption('ostiary', 'closeGraceMs', 'a number of ms from 0 to 2147483647', graceMs)
     }
     this.#graceMs = graceMs
   }

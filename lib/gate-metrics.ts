@@ -48,7 +48,7 @@ export function collectValidations(
     onValidation(reason, durationMs, exchange) {
       if (reason === undefined) collector.recordValidationSuccess(durationMs, exchange.startedAt)
       else collector.recordValidationFailure(reason, durationMs, exchange.startedAt)
-      onValidation?.(reason, durationMs, exchange)
+      return onValidation?.(reason, durationMs, exchange)
     }
   }
 }

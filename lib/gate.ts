@@ -6,6 +6,7 @@ import { AuditLogger, type AuditLoggerOptions } from './audit/audit-logger.ts'
 import { type Authenticate, type AuthenticateOptions, authenticate } from './auth/authenticate.ts'
 import { Entrance } from './entrance.ts'
 import { collectValidations, type GateMetricsOptions, registerStats } from './gate-metrics.ts'
+import { checkGateOptions } from './gate-options.ts'
 import { ClientAddress, type ClientAddressOptions } from './http/client-address.ts'
 import { type Exchange, openExchange } from './http/exchange.ts'
 import { defaultSkip, PathFilter, type PathFilterOptions } from './http/path-filter.ts'
@@ -18,7 +19,6 @@ import { metrics as httpMetrics } from './metrics/http-metrics.ts'
 import { MetricRegistry } from './metrics/metric-registry.ts'
 import { MetricsCollector } from './metrics/metrics-collector.ts'
 import { ProcessMetrics } from './metrics/process-metrics.ts'
-import { checkBoolean, checkOption, wrongOption } from './options.ts'
 import {
   type FailedAttemptLimit,
   type FailedAttemptLimitOptions,
@@ -73,7 +73,10 @@ export interface Gate extends Pipeline {
    * broken requests, and upgrades; until `close`.
    */
   attach(server: EventEmitter): void
-  /** Resolves when tokens can be verified; rejects when the configuration turns out to be wrong. */
+  /**
+   * Resolves when tokens can be verified. Rejects when the keys cannot be had, and says why, such as a configuration that turns
+   * out to be wrong; the gate goes on trying all the same.
+   */
   ready(): Promise<void>
   /** Stores what audit and usage hold in memory. */
   flush(): Promise<void>
@@ -99,18 +102,19 @@ export interface Gate extends Pipeline {
  * @throws Error when a file cannot be opened
  */
 export function ostiary(options: GateOptions = {}): Gate {
-  checkNames(options)
+  checkGateOptions(options)
   const reporter = new Reporter(options.onReport === undefined ? {} : { onReport: options.onReport })
   const entrance = new Entrance(options.closeGraceMs)
+  const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
+  const skip = new PathFilter(options.skip ?? defaultSkip)
   const parts = partsOf(options, reporter)
   const { measured, audited, recorded, guessing, authenticated, limited } = parts
   const stages = [measured, audited, recorded, guessing, authenticated, guessing?.passed, limited]
     .filter(part => part !== undefined)
     .map(part => (part as StageMiddleware).stage)
-  const context = { clientAddress: new ClientAddress(addressOptions(options)), reporter }
   const gate = composed([entrance, ...stages] satisfies Stage[], {
     ...context,
-    skip: new PathFilter(options.skip ?? defaultSkip),
+    skip,
     asyncContext: options.asyncContext ?? false
   })
   const observers = [measured, audited].filter(part => part !== undefined).map(({ stage }) => stage)
@@ -154,8 +158,19 @@ interface Parts {
   endpoint: Gate['metrics']
 }
 
-/** Makes the stages. What opens files comes last, so that a wrong option elsewhere leaves none open. */
+/** Makes the stages. What was begun is given up again when a later part cannot be made. */
 function partsOf(options: GateOptions, reporter: Reporter): Parts {
+  const begun: Partial<Parts> = {}
+  try {
+    return makeParts(options, reporter, begun)
+  } catch (error) {
+    void close(begun, options)
+    throw error
+  }
+}
+
+/** What opens files comes last, so that a wrong option elsewhere leaves none. */
+function makeParts(options: GateOptions, reporter: Reporter, begun: Partial<Parts>): Parts {
   const metricsOptions = options.metrics === true ? {} : options.metrics || undefined
   const registry = metricsOptions && (metricsOptions.registry ?? new MetricRegistry({ reporter }))
   const collector = registry && new MetricsCollector()
@@ -163,15 +178,19 @@ function partsOf(options: GateOptions, reporter: Reporter): Parts {
   const authenticated = options.auth
     ? authenticate({ reporter, ...collectValidations(options.auth, collector) })
     : undefined
+  begun.authenticated = authenticated
   const guessing = options.failedAttempts ? failedAttemptLimit(options.failedAttempts) : undefined
   const limited = options.rateLimit ? rateLimit(options.rateLimit) : undefined
   const endpoint = registry
     ? metricsEndpoint({ auth: false, ...metricsOptions?.endpoint, registry })
     : notMeasured
   const recorded = options.usage ? tokenUsage({ skip: {}, reporter, ...options.usage }) : undefined
+  begun.recorded = recorded
   const auditLogger = options.audit ? auditLoggerOf(options.audit, reporter) : undefined
+  begun.auditLogger = auditLogger
   const audited = auditLogger && audit({ auditLogger, ...excluded(options.audit) })
   const processMetrics = registry && new ProcessMetrics()
+  begun.processMetrics = processMetrics
   if (registry !== undefined && collector !== undefined && processMetrics !== undefined) {
     registry.add(collector)
     registry.add(processMetrics)
@@ -226,53 +245,15 @@ async function flush({ auditLogger, recorded }: Parts): Promise<void> {
   await Promise.all([auditLogger?.flush(), recorded?.recorder.flush()])
 }
 
-async function close(parts: Parts, { audit, usage }: GateOptions): Promise<void> {
+/** Of what was given from outside nothing is closed. */
+async function close(parts: Partial<Parts>, { auth, audit, usage }: GateOptions): Promise<void> {
   parts.processMetrics?.close()
-  parts.authenticated?.verifier.close()
+  const ownVerifier = auth && !('verifier' in auth)
+  if (ownVerifier) parts.authenticated?.verifier.close()
   const ownLogger = audit && audit.auditLogger === undefined
   const ownRecorder = usage && usage.recorder === undefined
   await Promise.all([
     ownLogger ? parts.auditLogger?.close() : parts.auditLogger?.flush(),
     ownRecorder ? parts.recorded?.recorder.close() : parts.recorded?.recorder.flush()
   ])
-}
-
-const optionNames = new Set<string>([
-  'auth',
-  'failedAttempts',
-  'rateLimit',
-  'audit',
-  'usage',
-  'metrics',
-  'skip',
-  'trustProxy',
-  'ipv6Prefix',
-  'onReport',
-  'asyncContext',
-  'closeGraceMs'
-] satisfies (keyof GateOptions)[])
-
-/** A misspelt option would leave a stage out without a word. */
-function checkNames(options: GateOptions): void {
-  checkOption(typeof options === 'object' && options !== null, 'ostiary', 'options', 'an object', options)
-  for (const [name, value] of Object.entries(options)) {
-    if (!optionNames.has(name))
-      throw new TypeError(`ostiary: there is no option ${name}, got ${String(value)}`)
-  }
-  for (const name of ['auth', 'failedAttempts', 'rateLimit', 'audit', 'usage'] as const) {
-    const value: unknown = options[name]
-    if (value !== undefined && value !== false && (typeof value !== 'object' || value === null)) {
-      throw wrongOption('ostiary', name, 'an object or false', value)
-    }
-  }
-  const { asyncContext } = options
-  if (asyncContext !== undefined) checkBoolean('ostiary', 'asyncContext', asyncContext)
-  const { metrics } = options
-  if (
-    metrics !== undefined &&
-    typeof metrics !== 'boolean' &&
-    (typeof metrics !== 'object' || metrics === null)
-  ) {
-    throw wrongOption('ostiary', 'metrics', 'an object, true or false', metrics)
-  }
 }

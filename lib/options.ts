@@ -41,6 +41,10 @@ export function checkBoolean(owner: string, option: string, value: unknown): voi
   checkOption(typeof value === 'boolean', owner, option, 'true or false', value)
 }
 
+export function checkObject(owner: string, option: string, value: unknown): void {
+  checkOption(typeof value === 'object' && value !== null, owner, option, 'an object', shown(value))
+}
+
 /** @param least 0 or 1 */
 export function checkInteger(owner: string, option: string, value: unknown, least: 0 | 1): void {
   const isRight = Number.isSafeInteger(value) && (value as number) >= least
@@ -54,7 +58,8 @@ export function checkPositive(owner: string, option: string, value: unknown): vo
 
 /** What a timer can wait for. */
 export function checkMs(owner: string, option: string, value: number): void {
-  checkOption(value > 0 && value <= 0x7fff_ffff, owner, option, 'a positive number of ms', value)
+  const isRight = typeof value === 'number' && value > 0 && value <= 0x7fff_ffff
+  checkOption(isRight, owner, option, 'a positive number of ms', value)
 }
 
 /** Finite; zero is a duration too. */
@@ -70,6 +75,12 @@ export function isText(value: unknown): value is string {
 /** A list of at least one text. */
 export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length > 0 && value.every(isText)
+}
+
+/** A list of texts, which may be empty. */
+export function checkTexts(owner: string, option: string, value: unknown): void {
+  const isRight = Array.isArray(value) && value.every(isText)
+  checkOption(isRight, owner, option, 'a list of non-empty strings', shown(value))
 }
 
 export function checkText(owner: string, option: string, value: unknown): asserts value is string {

@@ -21,6 +21,7 @@ import {
   type RequestHandler,
   requireHuman,
   SealedLog,
+  TokenVerifier,
   verifySealedLog
 } from '../lib/index.ts'
 import { sqliteDriver } from '../lib/usage/sqlite-driver.ts'
@@ -339,6 +340,60 @@ test('a logger and a store of one’s own are flushed and left open', async t =>
   assert.equal(gate.auditLogger, auditLogger)
 })
 
+test('a verifier of one’s own is left open', async t => {
+  const issuer = await LocalIssuer.start({ audience })
+  t.after(() => issuer.close())
+  const verifier = new TokenVerifier({ issuer: issuer.url, audience })
+  t.after(() => verifier.close())
+  await ostiary({ auth: { verifier } }).close()
+  await verifier.ready()
+})
+
+test('a gate that cannot be made leaves nothing behind', async () => {
+  const folder = temporaryFolder()
+  const auditPath = join(folder, 'audit.jsonl')
+  let fetches = 0
+  const parts = () => {
+    const store = new MemoryUsageStore()
+    const closed = new Promise<void>(resolve => {
+      store.close = async () => resolve()
+    })
+    const fetch = async () => {
+      fetches++
+      return new Response('', { status: 500 })
+    }
+    const auth = { issuer: 'https://login.example.com/', audience, fetch }
+    return { closed, options: { auth, usage: { store }, metrics: true } satisfies GateOptions }
+  }
+  const { closed, options } = parts()
+  const nowhere = { path: join(folder, 'nowhere', 'audit.jsonl') }
+  assert.throws(() => ostiary({ ...options, audit: nowhere }), /nowhere/)
+  await closed
+  for (const wrong of [{ trustProxy: -1 }, { skip: { exact: ['x'] } }]) {
+    assert.throws(() => ostiary({ ...parts().options, audit: { path: auditPath }, ...wrong }))
+    assert.ok(!existsSync(auditPath))
+  }
+  await new Promise(setImmediate)
+  assert.equal(fetches, 0)
+})
+
+test('a validation listener of one’s own may be asynchronous, and fail', async t => {
+  const issuer = await LocalIssuer.start({ audience })
+  t.after(() => issuer.close())
+  const onValidation = async () => {
+    throw new Error('listener')
+  }
+  const { call, reports } = await guard(t, {
+    issuer,
+    options: { auth: { issuer: issuer.url, audience, onValidation } }
+  })
+  assert.equal((await call('/', 'junk')).status, 401)
+  assert.deepEqual(
+    reports.map(({ what }) => what),
+    ['validation_listener']
+  )
+})
+
 test('with nothing on, it is a pipeline with an exchange', async t => {
   const gate = ostiary({ auth: false, rateLimit: false, audit: false, usage: false, metrics: false })
   const port = await listen(t, createServer(gate.wrap((req, res) => res.end(String(exchangeOf(req).user)))))
@@ -480,11 +535,17 @@ test('wrong options are named at construction, with the value', async () => {
     [{ usage: {} }, /one of sqlite, store and recorder/],
     [{ metrics: 'yes' }, /ostiary: metrics must be an object, true or false, got yes/],
     [{ skip: { exact: ['health'] } }, /start with a slash, got "health"/],
+    [{ skip: ['/health'] }, /ostiary: skip must be an object of exact and prefix, got \["\/health"\]/],
+    [{ skip: { paths: [] } }, /ostiary: skip must be an object of exact and prefix, got "paths"/],
+    [{ skip: null }, /ostiary: skip must be an object, got null/],
+    [{ onReport: 'stderr' }, /ostiary: onReport must be a function, got stderr/],
     [{ trustProxy: -1 }, /trustProxy must be a number of hops or a list of CIDRs, got -1/],
     [{ trustProxy: ['10.0.0.0/40'] }, /trustProxy must hold addresses or CIDRs, got "10\.0\.0\.0\/40"/],
     [{ ipv6Prefix: 8 }, /ipv6Prefix must be an integer from 32 to 128, got 8/],
     [{ asyncContext: 1 }, /asyncContext must be true or false, got 1/],
-    [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0, got -1/]
+    [{ closeGraceMs: -1 }, /closeGraceMs must be a number of ms from 0 to 2147483647, got -1/],
+    [{ closeGraceMs: 2 ** 31 }, /closeGraceMs must be a number of ms from 0 .*, got 2147483648/],
+    [{ usage: { store: new MemoryUsageStore(), recorder: 1 } }, /one of sqlite, store and recorder, got 2/]
   ]
   for (const [options, message] of wrong)
     assert.throws(() => ostiary(options as GateOptions), { message }, String(message))

@@ -1,5 +1,6 @@
 /** One thing that happened, as the audit log keeps it. */
 import { wrongOption } from '../options.ts'
+import { jsonMember } from './json-text.ts'
 
 export interface AuditEventFields {
   /** A stable snake_case name: `request_success`, `auth_failure`, `access_denied`, or one of your own. */
@@ -52,7 +53,7 @@ export class AuditEvent {
       durationMs = null,
       timestamp = new Date(),
       ...metadata
-    } = init as AuditEventFields
+    } = (init ?? {}) as AuditEventFields
     if (typeof eventType !== 'string' || eventType === '') {
       throw wrongOption('AuditEvent', 'eventType', 'a non-empty string', eventType)
     }
@@ -91,8 +92,16 @@ export class AuditEvent {
     return { ...fields, ...this.metadata, ...fields }
   }
 
-  /** What `JSON.stringify` prints. The audit log itself prints an event through `jsonLine`, which escapes and redacts more. */
+  /** What `JSON.stringify` prints. The audit log itself prints `toJson`, which escapes and redacts more. */
   toJSON(): Record<string, unknown> {
     return this.toDict()
+  }
+
+  /** The event as the log keeps it: one line, printable ASCII, bounded, and without what looks like a token. */
+  toJson(): string {
+    const { timestamp, ...members } = this.toDict()
+    let line = `{"timestamp":"${timestamp}"`
+    for (const name of Object.keys(members)) line += jsonMember(name, members[name])
+    return `${line}}`
   }
 }

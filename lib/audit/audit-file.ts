@@ -1,6 +1,6 @@
 /** Appends audit lines to a file, in batches and off the request path. */
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
-import { checkText, wrongOption } from '../options.ts'
+import { checkMs, checkText, wrongOption } from '../options.ts'
 import { AppendedFile, type BatchSealer } from './appended-file.ts'
 import type { AuditSink } from './audit-logger.ts'
 
@@ -77,6 +77,7 @@ export class AuditFile implements AuditSink {
     } = options
     checkText('AuditLogger', 'path', path)
     positive('flushIntervalMs', flushIntervalMs, 1)
+    checkMs('AuditLogger', 'flushIntervalMs', flushIntervalMs)
     const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
     positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
     this.#chunkBytes = chunkBytes

@@ -1,4 +1,4 @@
-/** Prints exchanges and events as JSON lines, from string pieces: one line costs less than one `JSON.stringify`. */
+/** Prints exchanges as JSON lines, from string pieces: one line costs less than one `JSON.stringify`. */
 import type { Exchange, Identity } from '../http/exchange.ts'
 import type { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent } from './audit-event.ts'
@@ -84,14 +84,6 @@ export class AuditLineFormat {
         : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
       (error === undefined ? '}' : `${exceptionMembers(error)}}`)
     )
-  }
-
-  /** The line of an event. */
-  ofEvent(event: AuditEvent): string {
-    let line = `{"timestamp":"${event.timestamp.toISOString()}"`
-    const members = event.toDict()
-    for (const name of Object.keys(members)) if (name !== 'timestamp') line += jsonMember(name, members[name])
-    return `${line}}`
   }
 
   /** The event of a request that has ended, for those who want more than its line. */

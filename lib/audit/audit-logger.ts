@@ -3,6 +3,7 @@ import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
 import { checkBoolean, checkFunction, wrongOption } from '../options.ts'
+import { within } from '../within.ts'
 import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-event.ts'
 import { AuditFile } from './audit-file.ts'
 import { AuditLineFormat } from './audit-line.ts'
@@ -71,8 +72,10 @@ const maxOpenCallbacks = 1_000
 /** Made once: in an outage every request would pay for their stacks. */
 const notKept = new Error('the audit log could not keep a line')
 const tooManyCallbacks = new Error(`more than ${maxOpenCallbacks} audit callbacks have not finished`)
-/** ms that closing waits for callbacks. */
+/** ms that closing waits for callbacks, for the sinks to store what is left, and for them to close. */
 const closeCallbacksMs = 2_000
+const closeSinksMs = 5_000
+const sinksSilent = 'an audit sink did not answer'
 
 /**
  * The audit log. Logging never blocks and never throws at a request: what cannot be kept is counted, reported once a minute,
@@ -96,9 +99,7 @@ export class AuditLogger {
     const { callback, sink, reporter = defaultReporter } = options
     if (options.console !== undefined) checkBoolean('AuditLogger', 'console', options.console)
     if (callback !== undefined) checkFunction('AuditLogger', 'callback', callback)
-    if (sink !== undefined && typeof sink?.write !== 'function') {
-      throw wrongOption('AuditLogger', 'sink', 'an AuditSink', sink)
-    }
+    if (sink !== undefined && !isSink(sink)) throw wrongOption('AuditLogger', 'sink', 'an AuditSink', sink)
     this.#callback = callback
     this.#reporter = reporter
     this.#outlets = sinksOf(options, reporter).map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
@@ -117,7 +118,7 @@ export class AuditLogger {
   /** Logs an event, or makes one of these fields and metadata. */
   log(event: AuditEvent | AuditEventInit): void {
     const whole = event instanceof AuditEvent ? event : new AuditEvent(event)
-    if (this.#outlets.length > 0) this.#write(this.#lines.ofEvent(whole))
+    if (this.#outlets.length > 0) this.#write(whole.toJson())
     this.#events++
     if (this.#callback !== undefined) this.#call(whole)
   }
@@ -160,21 +161,17 @@ export class AuditLogger {
 
   async #close(): Promise<void> {
     await this.#callbacksSettled()
-    await this.#flushAll().catch(error => this.#reporter.report('audit_write', error))
-    for (const { sink } of this.#outlets) {
-      await sink.close().catch(error => this.#reporter.report('audit_write', error))
-    }
+    const failed = (error: unknown) => this.#reporter.report('audit_write', error)
+    await within(closeSinksMs, this.#flushAll(), sinksSilent).catch(failed)
+    await Promise.all(
+      this.#outlets.map(({ sink }) => within(closeSinksMs, closed(sink), sinksSilent).catch(failed))
+    )
   }
 
   /** Closing does not wait for ever for somebody else's promise. */
   async #callbacksSettled(): Promise<void> {
     if (this.#openCallbacks.size === 0) return
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise(resolve => {
-      timer = setTimeout(resolve, closeCallbacksMs)
-    })
-    await Promise.race([late, Promise.all(this.#openCallbacks)])
-    clearTimeout(timer)
+    await within(closeCallbacksMs, Promise.all(this.#openCallbacks)).catch(() => undefined)
     for (const _unfinished of this.#openCallbacks) this.#callbackFailed(new Error('unfinished at close'))
   }
 
@@ -186,7 +183,17 @@ export class AuditLogger {
     for (let i = 0; i < this.#outlets.length; i++) {
       const outlet = this.#outlets[i]
       if (outlet.dropped > 0 && !this.#tellDropped(outlet)) this.#drop(outlet)
-      else if (!outlet.sink.write(line)) this.#drop(outlet)
+      else if (!this.#hand(outlet.sink, line)) this.#drop(outlet)
+    }
+  }
+
+  /** A sink of somebody else's may throw where it should say no. */
+  #hand(sink: AuditSink, line: string): boolean {
+    try {
+      return sink.write(line)
+    } catch (error) {
+      this.#reporter.report('audit_write', error)
+      return false
     }
   }
 
@@ -204,7 +211,7 @@ export class AuditLogger {
       dropped_count: outlet.dropped,
       dropped_since: outlet.droppedSince
     })
-    if (!outlet.sink.write(this.#lines.ofEvent(event))) return false
+    if (!this.#hand(outlet.sink, event.toJson())) return false
     outlet.dropped = 0
     outlet.droppedSince = undefined
     return true
@@ -257,8 +264,16 @@ function sinksOf(options: AuditLoggerOptions, reporter: Reporter): AuditSink[] {
     )
   }
   if (sink !== undefined) sinks.push(sink)
-  if (options.console ?? nothingElse) sinks.push(new ConsoleSink())
+  if (options.console ?? nothingElse) sinks.push(new ConsoleSink(reporter))
   return sinks
+}
+
+function isSink(sink: Partial<AuditSink> | null): boolean {
+  return [sink?.write, sink?.flush, sink?.close].every(method => typeof method === 'function')
+}
+
+async function closed(sink: AuditSink): Promise<void> {
+  await sink.close()
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -11,7 +11,7 @@ const unprintable = /[^ !#-[\]-~]/g
 /** JSON that was base64url-encoded (every JWT and JWE starts so), and what follows `Bearer` or `token=`. */
 const credential = /eyJ[\w-]{8,}[\w.-]*|(bearer(?:\s|%20|[:=+])+|token=)[^\s"&;]+/gi
 /** Members that hold a secret by their name. */
-const secretName = /authorization$|cookie$|password$|secret$|token$/i
+const secretName = /authorization$|cookie$|password$|secret$|token$|(?:api|access|private)[-_]?key$/i
 
 /** The text as a JSON string. What looks like a token is replaced, what is too long is cut. */
 export function jsonString(text: string): string {

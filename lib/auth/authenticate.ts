@@ -2,7 +2,15 @@
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
-import { checkFunction, checkOption, shown, wrongOption } from '../options.ts'
+import {
+  checkBoolean,
+  checkFunction,
+  checkObject,
+  checkOption,
+  checkTexts,
+  shown,
+  wrongOption
+} from '../options.ts'
 import { type MembershipOptions, Memberships } from './caller/memberships.ts'
 import { User } from './caller/user.ts'
 import { systemClock } from './clock.ts'
@@ -51,6 +59,7 @@ export interface Authenticate extends StageMiddleware {
 
 /** @throws TypeError when an option is not what it must be */
 export function authenticate(options: AuthenticateOptions): Authenticate {
+  checkObject('authenticate', 'options', options)
   const senders = new SenderCheck(options)
   const verifier =
     'verifier' in options ? options.verifier : new TokenVerifier(withConfirmations(options, senders))
@@ -67,7 +76,9 @@ function withConfirmations(
   options: TokenVerifierOptions,
   { confirmations }: SenderCheck
 ): TokenVerifierOptions {
-  return { ...options, confirmations: [...(options.confirmations ?? []), ...confirmations] }
+  const { confirmations: own = [] } = options
+  checkTexts('authenticate', 'confirmations', own)
+  return { ...options, confirmations: [...own, ...confirmations] }
 }
 
 /** What a keep-alive connection sent last, so that the same again costs one comparison. */
@@ -94,6 +105,9 @@ class Authentication implements Stage {
 
   constructor(verifier: TokenVerifier, options: AuthenticateSettings, senders: SenderCheck) {
     const { realm, resourceMetadata, isApiToken = hasApiUse, onValidation } = options
+    const { optional = false, passPreflight = true } = options
+    checkBoolean('authenticate', 'optional', optional)
+    checkBoolean('authenticate', 'passPreflight', passPreflight)
     checkFunction('authenticate', 'isApiToken', isApiToken)
     if (onValidation !== undefined) checkFunction('authenticate', 'onValidation', onValidation)
     if (realm !== undefined) checkRealm(realm)
@@ -107,8 +121,8 @@ class Authentication implements Stage {
       },
       memberships: new Memberships(options.memberships)
     }
-    this.#optional = options.optional ?? false
-    this.#passPreflight = options.passPreflight ?? true
+    this.#optional = optional
+    this.#passPreflight = passPreflight
     this.#isApiToken = isApiToken
     this.#onValidation = onValidation
     this.#remembers = !verifier.cache.hashesTokens
@@ -235,11 +249,16 @@ class Authentication implements Stage {
 
   #tell(reason: string | undefined, exchange: Exchange): void {
     try {
-      this.#onValidation?.(reason, performance.now() - exchange.startedAt, exchange)
+      const returned: unknown = this.#onValidation?.(reason, performance.now() - exchange.startedAt, exchange)
+      if (returned instanceof Promise) returned.catch(error => listenerFailed(exchange, error))
     } catch (error) {
-      exchange.reporter.report('validation_listener', error)
+      listenerFailed(exchange, error)
     }
   }
+}
+
+function listenerFailed({ reporter }: Exchange, error: unknown): void {
+  reporter.report('validation_listener', error)
 }
 
 function schemeOf(authorization: string): 'Bearer' | 'DPoP' {

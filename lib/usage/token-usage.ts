@@ -3,7 +3,7 @@ import type { Exchange } from '../http/exchange.ts'
 import { defaultSkip, PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import { type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import type { Reporter } from '../http/reporter.ts'
-import { wrongOption } from '../options.ts'
+import { checkObject, wrongOption } from '../options.ts'
 import { SqliteUsageStore } from './sqlite-usage-store.ts'
 import { UsageRecorder } from './usage-recorder.ts'
 import type { UsageStore } from './usage-store.ts'
@@ -34,6 +34,7 @@ export interface TokenUsageMiddleware extends StageMiddleware {
  * @throws Error when the SQLite file cannot be used
  */
 export function tokenUsage(options: TokenUsageOptions): TokenUsageMiddleware {
+  checkObject('tokenUsage', 'options', options)
   const skip = new PathFilter(options.skip ?? defaultSkip)
   const recorder = recorderOf(options)
   return Object.assign(stageMiddleware(new TokenUsageStage(recorder, skip)), { recorder })

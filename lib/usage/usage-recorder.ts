@@ -2,7 +2,8 @@
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
-import { checkInteger, wrongOption } from '../options.ts'
+import { checkInteger, checkMs, checkObject, wrongOption } from '../options.ts'
+import { within } from '../within.ts'
 import { UsageQueue } from './usage-queue.ts'
 import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
@@ -38,7 +39,7 @@ const recordsPerTurn = 1_024
 /** ms between attempts while the store refuses: doubled from the first to the last. */
 const firstRetryMs = 250
 const lastRetryMs = 5_000
-/** ms that closing waits for the last batches, and again for the store. */
+/** ms that closing waits for the last batches, and again for the store; and that statistics wait for what is queued. */
 const closeMs = 5_000
 /** Made once: in an outage every request would pay for its stack. */
 const queueFull = new Error('the queue of usage records is full or closed')
@@ -70,6 +71,7 @@ export class UsageRecorder {
   #closing: Promise<void> | undefined
 
   constructor(options: UsageRecorderOptions) {
+    checkObject('UsageRecorder', 'options', options)
     const {
       store,
       flushIntervalMs = 250,
@@ -81,6 +83,7 @@ export class UsageRecorder {
       throw wrongOption('UsageRecorder', 'store', 'a UsageStore', store)
     }
     checkInteger('UsageRecorder', 'flushIntervalMs', flushIntervalMs, 1)
+    checkMs('UsageRecorder', 'flushIntervalMs', flushIntervalMs)
     checkInteger('UsageRecorder', 'batchSize', batchSize, 1)
     checkInteger('UsageRecorder', 'maxQueued', maxQueued, 1)
     this.#store = store
@@ -120,13 +123,13 @@ export class UsageRecorder {
     }
   }
 
-  /** What a user's tokens did, of all that was stored; records that still wait are stored first, if the store takes them. */
+  /** What a user's tokens did, of all that was stored; records that still wait are stored first, if the store takes them within 5 s. */
   async getTokenUsageStats(
     userEmail: string,
     options: Omit<UsageQuery, 'userEmail'> = {}
   ): Promise<UsageStats> {
     // A failure is counted where it happens, and the statistics of what is stored are still good.
-    if (this.#closing === undefined) await this.flush().catch(() => undefined)
+    if (this.#closing === undefined) await soon(this.flush()).catch(() => undefined)
     return this.#store.stats({ ...options, userEmail })
   }
 
@@ -161,7 +164,7 @@ export class UsageRecorder {
     clearTimeout(this.#timer)
     openRecorders.delete(this)
     if (openRecorders.size === 0) process.off('exit', finishAll)
-    await soon(this.#store.close()).catch(error => this.#reporter.report('usage_write', error))
+    await soon(closed(this.#store)).catch(error => this.#reporter.report('usage_write', error))
   }
 
   #lose(count: number, error: unknown): void {
@@ -229,18 +232,18 @@ export class UsageRecorder {
   }
 }
 
-/** Closing does not wait for ever for a store that does not answer. */
-async function soon(promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('the usage store does not answer')), closeMs)
-  })
-  await Promise.race([promise, late]).finally(() => clearTimeout(timer))
+/** Nobody waits for ever for a store that does not answer. */
+function soon<T>(promise: Promise<T>): Promise<T> {
+  return within(closeMs, promise, 'the usage store did not answer')
 }
 
 /** A store of somebody else's may throw where it should reject. */
 async function appendTo(store: UsageStore, records: Parameters<UsageStore['append']>[0]): Promise<void> {
   await store.append(records)
+}
+
+async function closed(store: UsageStore): Promise<void> {
+  await store.close()
 }
 
 const openRecorders = new Set<UsageRecorder>()

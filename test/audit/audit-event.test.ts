@@ -44,6 +44,22 @@ test('what is not known is null, and the time is now, in UTC', () => {
   })
 })
 
+test('toJson is the line that the log keeps: printable, bounded, and without tokens', () => {
+  const event = new AuditEvent({
+    eventType: 'order_placed',
+    userId: 'Zürich\n',
+    timestamp: new Date('2030-01-02T03:04:05.678Z'),
+    note: 'Bearer abc.def',
+    api_key: 'orders_1'
+  })
+  assert.equal(
+    event.toJson(),
+    '{"timestamp":"2030-01-02T03:04:05.678Z","event_type":"order_placed","user_id":"Z\\u00fcrich\\n","client_id":null,' +
+      '"is_m2m":null,"path":null,"method":null,"status_code":null,"ip_address":null,"user_agent":null,"duration_ms":null,' +
+      '"note":"Bearer [redacted]","api_key":"[redacted]"}'
+  )
+})
+
 test('metadata cannot stand in for a field', () => {
   const dict = new AuditEvent({
     eventType: 'x',
@@ -56,6 +72,7 @@ test('metadata cannot stand in for a field', () => {
 
 const wrong: [string, unknown, RegExp][] = [
   ['no type', {}, /AuditEvent: eventType must be a non-empty string, got undefined/],
+  ['nothing', undefined, /AuditEvent: eventType must be a non-empty string, got undefined/],
   ['an empty type', { eventType: '' }, /AuditEvent: eventType must be a non-empty string, got $/],
   [
     'a broken date',

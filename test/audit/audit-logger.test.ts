@@ -238,6 +238,58 @@ test('close never rejects, and happens once', async () => {
   assert.equal(reporter.counts.get('audit_write'), 1)
 })
 
+test('a sink that throws costs its line, counted, and neither the caller nor other sinks', async () => {
+  const reporter = new Reporter({ onReport: () => {} })
+  const path = auditPath()
+  const sink = new MemorySink()
+  const write = sink.write.bind(sink)
+  sink.write = () => {
+    throw new Error('thrown')
+  }
+  const logger = new AuditLogger({ path, sink, reporter })
+  logger.log({ eventType: 'one' })
+  sink.write = write
+  logger.log({ eventType: 'two' })
+  await logger.close()
+  assert.deepEqual(
+    sink.events.map(event => event['event_type']),
+    ['dropped', 'two']
+  )
+  assert.deepEqual(
+    eventsIn(path).map(event => event['event_type']),
+    ['one', 'two']
+  )
+  assert.deepEqual(
+    [...reporter.counts],
+    [
+      ['audit_write', 1],
+      ['audit_lost', 1]
+    ]
+  )
+  assert.equal(logger.stats.events, 2)
+})
+
+test('closing ends whatever a sink does', async t => {
+  const never = () => new Promise<void>(() => {})
+  const throws = () => {
+    throw new Error('thrown')
+  }
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  for (const failing of [never, throws]) {
+    const reporter = new Reporter({ onReport: () => {} })
+    const sink = Object.assign(new MemorySink(), { flush: failing, close: failing })
+    const logger = new AuditLogger({ sink, reporter })
+    logger.log({ eventType: 'one' })
+    const closing = logger.close()
+    for (let waits = 1; waits <= 2; waits++) {
+      await new Promise(setImmediate)
+      t.mock.timers.tick(5_000)
+    }
+    await closing
+    assert.deepEqual([...reporter.counts], [['audit_write', 2]])
+  }
+})
+
 test('several sinks get the same lines, and reopen reaches those that can', async () => {
   const path = auditPath()
   const sink = new MemorySink()
@@ -287,6 +339,12 @@ const wrong: [Record<string, unknown>, RegExp][] = [
   [{ console: 'yes' }, /AuditLogger: console must be true or false, got yes/],
   [{ callback: 'x' }, /AuditLogger: callback must be a function, got x/],
   [{ sink: {} }, /AuditLogger: sink must be an AuditSink, got \[object Object\]/],
+  [{ sink: { write: () => true } }, /AuditLogger: sink must be an AuditSink, got \[object Object\]/],
+  [{ sink: null }, /AuditLogger: sink must be an AuditSink, got null/],
+  [
+    { path: 'audit.jsonl', flushIntervalMs: 2 ** 31 },
+    /AuditLogger: flushIntervalMs must be a positive number of ms, got 2147483648/
+  ],
   [{ path: '' }, /AuditLogger: path must be a non-empty string, got ""/]
 ]
 

@@ -7,7 +7,8 @@ import type { LocalIssuer } from '../../examples/local-issuer.ts'
 import { requireHuman, requireM2M } from '../../lib/auth/guards/caller-guards.ts'
 import { requireScopes } from '../../lib/auth/guards/scope-guards.ts'
 import { MemoryRevocationList } from '../../lib/auth/revocation/memory-revocation-list.ts'
-import type { RevocationState } from '../../lib/auth/revocation/revocation-list.ts'
+import type { RevocationList, RevocationState } from '../../lib/auth/revocation/revocation-list.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
 import { base64url, forge, goodClaims, headerOf, hs256, signatureOf } from './forge.ts'
 import { type Answer, guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
 
@@ -733,6 +734,31 @@ test('47 a revocation list that cannot tell: 503', async t => {
   }
   state = 'good'
   assert.equal((await bear(token)).status, 200)
+})
+
+test('47 a revocation list that throws, or does not answer at once: 503, and told', async t => {
+  const issuer = await sharedIssuer()
+  const lists: Record<string, () => unknown> = {
+    throws() {
+      throw new Error('list down')
+    },
+    'rejects later': async () => {
+      throw new Error('list down')
+    },
+    'answers later': async () => 'good',
+    'answers nothing': () => undefined
+  }
+  for (const [what, check] of Object.entries(lists)) {
+    const reporter = new Reporter({ onReport() {} })
+    const options = { ...trusting(issuer), reporter, revocations: { check } as RevocationList }
+    const { bear } = await guardedServer(t, options)
+    const token = await issuer.issue()
+    for (let i = 1; i <= 2; i++) {
+      const { status, reason } = await bear(token)
+      assert.deepEqual([status, reason], [503, 'revocations_unavailable'], what)
+      assert.equal(reporter.counts.get('revocation_list'), i, what)
+    }
+  }
 })
 
 test('48 machines on a route for people, people on a route for machines, and those of whom nobody can tell', async t => {

@@ -108,17 +108,21 @@ test('every validation is told, with the true reason', async t => {
   assert.deepEqual(told, [undefined, '/orders', 'wrong_audience', '/orders'])
 })
 
-test('a listener that throws changes no answer', async t => {
+test('a listener that throws, or rejects, changes no answer', async t => {
   const issuer = await sharedIssuer()
-  const { bear } = await guardedServer(t, {
-    issuer: issuer.url,
-    audience: issuer.audience,
-    onValidation() {
+  const listeners = [
+    () => {
+      throw new Error('listener')
+    },
+    async () => {
       throw new Error('listener')
     }
-  })
-  assert.equal((await bear(await issuer.issue())).status, 200)
-  assert.equal((await bear('junk')).status, 401)
+  ]
+  for (const onValidation of listeners) {
+    const { bear } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience, onValidation })
+    assert.equal((await bear(await issuer.issue())).status, 200)
+    assert.equal((await bear('junk')).status, 401)
+  }
 })
 
 test('who leaves while keys are fetched takes nobody along: one token, one fetch, one signature', async t => {
@@ -232,6 +236,20 @@ test('options are checked at construction', () => {
     [{ preset: 'auth0', issuer: 'https://x.eu.auth0.com' }, /"https:\/\/x.eu.auth0.com"/],
     [{ cache: { maxEntries: -1 } }, /maxEntries must be a non-negative integer, got -1/],
     [{ cache: { maxAgeSeconds: 0 } }, /maxAgeSeconds must be a positive number, got 0/],
+    [{ cache: { maxAgeSeconds: '60' } }, /maxAgeSeconds must be a positive number, got 60/],
+    [{ cache: { hashTokens: 'no' } }, /hashTokens must be true or false, got no/],
+    [{ cache: null }, /cache must be an object, got null/],
+    [{ optional: 'false' }, /optional must be true or false, got false/],
+    [{ passPreflight: 0 }, /passPreflight must be true or false, got 0/],
+    [{ acceptIdTokens: 'false' }, /acceptIdTokens must be true or false, got false/],
+    [{ requiredClaims: 'sub' }, /requiredClaims must be a list of non-empty strings, got "sub"/],
+    [{ audienceClaim: 5 }, /audienceClaim must be a non-empty string, got 5/],
+    [{ confirmations: 'jkt' }, /confirmations must be a list of non-empty strings, got "jkt"/],
+    [{ memberships: null }, /memberships must be an object, got null/],
+    [{ dpop: null }, /dpop must be an object, got null/],
+    [{ certificateBound: 'yes' }, /certificateBound must be an object, got "yes"/],
+    [{ jwks: undefined, jwksCache: 5 }, /jwksCache must be an object, got 5/],
+    [{ fetch: 'x' }, /fetch must be a function, got x/],
     [{ m2m: 'nobody' }, /m2m must be .*got "nobody"/],
     [{ realm: 'a\nb' }, /realm must be printable ASCII, got "a\\nb"/],
     [{ resourceMetadata: 'nowhere' }, /resourceMetadata must be an https URL .*got "nowhere"/],
@@ -244,6 +262,11 @@ test('options are checked at construction', () => {
     const options = { ...trust, ...option } as unknown as Parameters<typeof authenticate>[0]
     assert.throws(() => authenticate(options), { name: 'TypeError', message }, JSON.stringify(option))
   }
+  assert.throws(
+    () => authenticate(undefined as never),
+    /authenticate: options must be an object, got undefined/
+  )
+  assert.throws(() => new TokenVerifier(null as never), /TokenVerifier: options must be an object, got null/)
   const several = (issuers: unknown) => () => new TokenVerifier({ issuers } as never)
   assert.throws(several([]), /issuers must be a list of at least one issuer/)
   assert.throws(several('x'), /issuers must be a list/)

@@ -6,13 +6,13 @@ import { minifiedKibibytes } from '../../bench/harness/minified.ts'
 // The goal is 60 KiB for everything, which is far away. These bounds are a few percent above what there is: whoever exceeds one
 // says in the same change what the code is worth.
 const bounds: [names: string, most: number][] = [
-  ['*', 286],
-  ['{ ostiary }', 216],
-  ['{ authenticate }', 88],
+  ['*', 290],
+  ['{ ostiary }', 221],
+  ['{ authenticate }', 91],
   ['{ rateLimit }', 49],
   ['{ RateLimiter }', 17],
   ['{ metrics }', 55],
-  ['{ audit }', 32],
+  ['{ audit }', 33],
   ['{ Histogram }', 20]
 ]
 for (const [names, most] of bounds) {

@@ -121,7 +121,8 @@ test('several stacks may share a recorder', async t => {
   assert.equal((await recorder.getTokenUsageStats('ann@example.com')).totalRequests, 2)
 })
 
-const wrong: [Record<string, unknown>, RegExp][] = [
+const wrong: [Record<string, unknown> | null, RegExp][] = [
+  [null, /tokenUsage: options must be an object, got null/],
   [{}, /tokenUsage: give one of sqlite, store and recorder, got 0/],
   [
     { sqlite: 'x', store: new MemoryUsageStore() },

@@ -349,6 +349,35 @@ test('a store that throws where it should reject, and one that cannot close, har
   assert.equal(reporter.counts.get('usage_write'), 2)
 })
 
+test('a store that throws when it is closed is told, and closing still succeeds', async () => {
+  for (const close of [
+    () => {
+      throw new Error('thrown')
+    },
+    undefined
+  ]) {
+    const reporter = quiet()
+    const recorder = new UsageRecorder({ store: Object.assign(new ListStore(), { close }), reporter })
+    await recorder.close()
+    assert.deepEqual([...reporter.counts], [['usage_write', 1]])
+  }
+})
+
+test('statistics do not wait for ever for records that the store does not take', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const store = new HeldStore()
+  const recorder = new UsageRecorder({ store, reporter: quiet() })
+  recorder.record(ended())
+  const asking = recorder.getTokenUsageStats('ann@example.com')
+  t.mock.timers.tick(5_000)
+  await assert.rejects(asking, /not asked here/)
+  assert.equal(store.batches.length, 1)
+  assert.equal(recorder.stats.queued, 1)
+  const closing = recorder.close()
+  t.mock.timers.tick(5_000)
+  await closing
+})
+
 test('closing does not wait for ever for a store that does not answer', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const reporter = quiet()
@@ -469,9 +498,14 @@ function exiting(t: TestContext, ending: string): { path: string; count(path: st
   }
 }
 
-const wrong: [Record<string, unknown>, RegExp][] = [
+const wrong: [Record<string, unknown> | undefined, RegExp][] = [
   [{}, /UsageRecorder: store must be a UsageStore, got undefined/],
   [{ store: {} }, /UsageRecorder: store must be a UsageStore, got \[object Object\]/],
+  [
+    { store: new HeldStore(), flushIntervalMs: 2 ** 31 },
+    /UsageRecorder: flushIntervalMs must be a positive number of ms, got 2147483648/
+  ],
+  [undefined, /UsageRecorder: options must be an object, got undefined/],
   [
     { store: new HeldStore(), flushIntervalMs: 0 },
     /UsageRecorder: flushIntervalMs must be a positive integer, got 0/

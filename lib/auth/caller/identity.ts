@@ -1,6 +1,6 @@
 /** Who a verified token speaks for, as every stage sees it. Worked out once a token. */
 import type { Identity } from '../../http/exchange.ts'
-import { isText, shown, wrongOption } from '../../options.ts'
+import { checkTexts, isText, shown, wrongOption } from '../../options.ts'
 import type { Claims, TokenHeader } from '../token/verified-token.ts'
 import {
   type CallerExplanation,
@@ -83,10 +83,7 @@ export function checkIdentityOptions(options: IdentityOptions, where: string): v
   }
   for (const option of ['machineSubjects', 'machineClients'] as const) {
     const list = options[option]
-    if (list === undefined) continue
-    if (!Array.isArray(list) || !list.every(isText)) {
-      throw wrongOption(where, option, 'a list of non-empty strings', shown(list))
-    }
+    if (list !== undefined) checkTexts(where, option, list)
   }
 }
 

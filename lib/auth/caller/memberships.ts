@@ -1,6 +1,7 @@
 /** Where a caller's groups, roles and permissions come from: the token's claims, or a provider that is asked when needed. */
 import type { Exchange } from '../../http/exchange.ts'
-import { checkMs, isTexts, shown, wrongOption } from '../../options.ts'
+import { checkMs, checkObject, isTexts, shown, wrongOption } from '../../options.ts'
+import { within } from '../../within.ts'
 import type { Claims } from '../token/verified-token.ts'
 import { isRecord, wordsOf } from './providers/token-shape.ts'
 import type { User } from './user.ts'
@@ -49,6 +50,7 @@ export class Memberships {
   readonly #timeoutMs: number
 
   constructor(options: MembershipOptions = {}) {
+    checkObject('authenticate', 'memberships', options)
     this.groups = checked('groups', options.groups)
     this.roles = checked('roles', options.roles)
     this.permissions = checked('permissions', options.permissions)
@@ -62,21 +64,12 @@ export class Memberships {
     try {
       const loaded = this[kind].load(user, exchange)
       if (Array.isArray(loaded)) return listOf(loaded)
-      return this.#inTime(Promise.resolve(loaded))
+      return within(this.#timeoutMs, Promise.resolve(loaded))
         .then(listOf)
         .catch(error => failed(kind, error, exchange))
     } catch (error) {
       return Promise.resolve().then(() => failed(kind, error, exchange))
     }
-  }
-
-  #inTime<T>(loading: Promise<T>): Promise<T> {
-    const { promise, reject } = deferred<T>()
-    const timer = setTimeout(
-      () => reject(new Error(`no answer within ${this.#timeoutMs} ms`)),
-      this.#timeoutMs
-    )
-    return Promise.race([loading, promise]).finally(() => clearTimeout(timer))
   }
 }
 
@@ -168,12 +161,4 @@ function listOf(loaded: unknown): readonly string[] {
 function failed(kind: MembershipKind, error: unknown, exchange: Exchange): never {
   exchange.reporter.report('membership_provider', error)
   throw new MembershipError(kind, error)
-}
-
-function deferred<T>(): { promise: Promise<T>; reject: (error: unknown) => void } {
-  let reject: (error: unknown) => void = () => {}
-  const promise = new Promise<T>((_, refuse) => {
-    reject = refuse
-  })
-  return { promise, reject }
 }

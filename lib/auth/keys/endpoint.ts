@@ -38,17 +38,12 @@ export async function fetchJson(url: string, policy: FetchPolicy, stop: AbortSig
   )
   const onStop = () => abort.abort(stop.reason)
   stop.addEventListener('abort', onStop)
+  // An application's own `fetch` may not heed the signal.
+  const aborted = new Promise<never>((_, reject) => {
+    abort.signal.addEventListener('abort', () => reject(abort.signal.reason))
+  })
   try {
-    const response = await policy.fetch(url, {
-      headers: { accept: 'application/json, application/jwk-set+json' },
-      redirect: 'manual',
-      signal: abort.signal
-    })
-    if (response.status !== 200) {
-      await response.body?.cancel()
-      throw new Error(`status ${response.status}`)
-    }
-    return JSON.parse(await boundedText(response))
+    return await Promise.race([getJson(url, policy.fetch, abort.signal), aborted])
   } catch (error) {
     const cause = abort.signal.aborted ? abort.signal.reason : error
     throw new Error(`GET ${url}: ${messageOf(cause)}`, { cause })
@@ -56,6 +51,19 @@ export async function fetchJson(url: string, policy: FetchPolicy, stop: AbortSig
     policy.clock.clearTimeout(timer)
     stop.removeEventListener('abort', onStop)
   }
+}
+
+async function getJson(url: string, fetch: Fetch, signal: AbortSignal): Promise<unknown> {
+  const response = await fetch(url, {
+    headers: { accept: 'application/json, application/jwk-set+json' },
+    redirect: 'manual',
+    signal
+  })
+  if (response.status !== 200) {
+    await response.body?.cancel()
+    throw new Error(`status ${response.status}`)
+  }
+  return JSON.parse(await boundedText(response))
 }
 
 /** `fetch` says only `fetch failed`; why is in its cause. */

@@ -1,6 +1,14 @@
 /** How an issuer's keys are kept fresh. */
 import type { Reporter } from '../../http/reporter.ts'
-import { checkInteger, checkPositive, wrongOption } from '../../options.ts'
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkMs,
+  checkObject,
+  checkPositive,
+  wrongOption
+} from '../../options.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { checkEndpoint, type Fetch } from './endpoint.ts'
 
@@ -37,6 +45,7 @@ const owner = 'JwksCache'
 
 /** The defaults filled in. @throws TypeError when an option is not what it must be */
 export function jwksSettings(options: JwksCacheOptions) {
+  checkObject(owner, 'options', options)
   const {
     strategy = 'both',
     intervalMinutes = 20,
@@ -44,6 +53,7 @@ export function jwksSettings(options: JwksCacheOptions) {
     backgroundRefreshThreshold: threshold = 0.8,
     maxStaleSeconds = 86_400,
     timeoutMs = 5000,
+    backgroundRefresh = true,
     clock = systemClock
   } = options
   if (options.jwksUri !== undefined) checkEndpoint('JwksCache: jwksUri', options.jwksUri)
@@ -53,10 +63,21 @@ export function jwksSettings(options: JwksCacheOptions) {
   }
   checkPositive(owner, 'intervalMinutes', intervalMinutes)
   checkPositive(owner, 'maxStaleSeconds', maxStaleSeconds)
-  checkPositive(owner, 'timeoutMs', timeoutMs)
+  checkMs(owner, 'timeoutMs', timeoutMs)
   checkInteger(owner, 'usages', usages, 1)
-  if (!(threshold > 0 && threshold <= 1)) {
+  if (typeof threshold !== 'number' || !(threshold > 0 && threshold <= 1)) {
     throw wrongOption(owner, 'backgroundRefreshThreshold', 'more than 0 and at most 1', threshold)
   }
-  return { strategy, intervalMinutes, usages, threshold, maxStaleSeconds, timeoutMs, clock }
+  checkBoolean(owner, 'backgroundRefresh', backgroundRefresh)
+  if (options.fetch !== undefined) checkFunction(owner, 'fetch', options.fetch)
+  return {
+    strategy,
+    intervalMinutes,
+    usages,
+    threshold,
+    maxStaleSeconds,
+    timeoutMs,
+    backgroundRefresh,
+    clock
+  }
 }

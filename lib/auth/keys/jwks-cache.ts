@@ -39,6 +39,8 @@ const usageGapMs = 5 * minute
 const usageCeilingMs = 60 * minute
 const firstBackoffMs = 1_000
 const maxBackoffMs = 60_000
+/** A timer of more, some 25 days, would fire at once. */
+const maxTimerMs = 0x7fff_ffff
 
 /**
  * Starts to load when it is constructed; a failed load is tried again after 1 s, doubling up to 60 s.
@@ -93,7 +95,7 @@ export class JwksCache implements KeySource {
     this.#refreshMs = this.#freshMs * settings.threshold
     this.#usages = settings.strategy === 'time' ? Number.POSITIVE_INFINITY : settings.usages
     this.#usageGapMs = Math.min(usageGapMs, this.#refreshMs)
-    this.#background = options.backgroundRefresh ?? true
+    this.#background = settings.backgroundRefresh
     this.#maxStaleMs = settings.maxStaleSeconds * 1000
     this.#unknown = new UnknownKeys(clock.monotonic())
     // After this turn, so that a snapshot that is imported right away saves the fetch.
@@ -277,7 +279,8 @@ export class JwksCache implements KeySource {
     this.#clock.clearTimeout(this.#timer)
     if (this.#stop.signal.aborted) return
     this.#dueAt = this.#clock.monotonic() + delayMs
-    if (this.#background) this.#timer = this.#clock.setTimeout(() => void this.#refresh(), delayMs)
+    if (!this.#background) return
+    this.#timer = this.#clock.setTimeout(() => void this.#refresh(), Math.min(delayMs, maxTimerMs))
   }
 
   #seekWithoutTimer(): Promise<void> | undefined {

@@ -2,12 +2,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
 import { checkFunction, checkMs, checkText, isText, shown, wrongOption } from '../../options.ts'
+import { within } from '../../within.ts'
 import type { CallerKind } from '../caller/m2m-token-detector.ts'
 import { freezeClaims } from '../token/frozen-claims.ts'
 import { ProvenToken } from '../token/proven-token.ts'
 import { invalid, type Refusal, refusals, unavailable } from '../token/refusal.ts'
 import type { Claims, VerifiedToken } from '../token/verified-token.ts'
-import { looksLikeJwt, type OpaqueTokens, within } from './opaque-tokens.ts'
+import { looksLikeJwt, type OpaqueTokens } from './opaque-tokens.ts'
 
 /** What the application keeps of a key. */
 export interface ApiKeyRecord {
@@ -107,6 +108,7 @@ export class ApiKeys implements OpaqueTokens {
 }
 
 const noHeader = Object.freeze({})
+const kinds: readonly CallerKind[] = ['machine', 'human', 'unknown']
 const unknownKey = invalid('unknown_api_key')
 const keysDown = unavailable('api_keys_unavailable')
 
@@ -126,13 +128,18 @@ function claimsOf(record: ApiKeyRecord, issuer: string): Claims {
   }
 }
 
-/** A record without a hash or an id is the application's fault, and must not look like a wrong key. */
+/** A record that is not what it must be is the application's fault, and must not look like a wrong key. */
 function checkRecord(record: ApiKeyRecord): void {
-  const { id, tokenHash, subject, expiresAt } = record
+  const { id, tokenHash, subject, scopes = [], kind = 'machine', expiresAt = null } = record
   if (!isText(id) || !isText(tokenHash) || !isText(subject)) {
     throw new TypeError('apiKeys: lookup must give a record with id, tokenHash and subject')
   }
-  if (expiresAt && !Number.isFinite(expiresAt.getTime?.())) {
+  // A text would become a list of its characters.
+  if (!Array.isArray(scopes)) throw new TypeError('apiKeys: scopes of a record must be a list')
+  if (!kinds.includes(kind))
+    throw new TypeError(`apiKeys: kind of a record must be one of ${kinds.join(', ')}`)
+  // Nothing but null and undefined is for ever: not 0, not an empty text.
+  if (expiresAt !== null && !Number.isFinite((expiresAt as Partial<Date>).getTime?.())) {
     throw new TypeError('apiKeys: expiresAt of a record must be a valid date')
   }
 }

@@ -2,6 +2,7 @@
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
 import {
   checkInteger,
+  checkMs,
   checkOption,
   checkSeconds,
   checkText,
@@ -10,6 +11,7 @@ import {
   shown,
   wrongOption
 } from '../../options.ts'
+import { within } from '../../within.ts'
 import { checkIdentityOptions, type IdentityOptions } from '../caller/identity.ts'
 import { isRecord } from '../caller/providers/token-shape.ts'
 import { boundedText, checkEndpoint, type Fetch } from '../keys/endpoint.ts'
@@ -82,7 +84,8 @@ export class Introspection implements OpaqueTokens {
     if (this.#underway >= this.#maxConcurrent) return overloaded
     this.#underway++
     try {
-      return this.#judge(text, await this.#ask(text))
+      // Neither a `fetch` nor an `authorization` of somebody else's need heed the signal.
+      return this.#judge(text, await within(this.#timeoutMs, this.#ask(text)))
     } catch (error) {
       const { reporter = defaultReporter } = this.#options
       reporter.report('introspection', error)
@@ -166,7 +169,7 @@ const down = unavailable('introspection_unavailable')
 const overloaded = unavailable('introspection_overloaded')
 
 function checkOptions(options: IntrospectionOptions): void {
-  const { endpoint, issuer, audience, clientId, clientSecret, authorization, takes } = options
+  const { endpoint, issuer, audience, clientId, clientSecret, authorization, takes, fetch } = options
   checkEndpoint('introspection: endpoint', endpoint)
   checkText(owner, 'issuer', issuer)
   const audiences: unknown = typeof audience === 'string' ? [audience] : audience
@@ -175,14 +178,13 @@ function checkOptions(options: IntrospectionOptions): void {
   if (authorization === undefined && !(isText(clientId) && isText(clientSecret))) {
     throw new TypeError('introspection: needs clientId and clientSecret, or authorization')
   }
-  for (const [name, value] of Object.entries({ authorization, takes })) {
+  for (const [name, value] of Object.entries({ authorization, takes, fetch })) {
     if (value !== undefined && typeof value !== 'function') {
       throw wrongOption(owner, name, 'a function', shown(value))
     }
   }
-  for (const name of ['timeoutMs', 'maxConcurrent'] as const) {
-    if (options[name] !== undefined) checkInteger(owner, name, options[name], 1)
-  }
+  if (options.timeoutMs !== undefined) checkMs(owner, 'timeoutMs', options.timeoutMs)
+  if (options.maxConcurrent !== undefined) checkInteger(owner, 'maxConcurrent', options.maxConcurrent, 1)
   checkSeconds(owner, 'clockToleranceSeconds', options.clockToleranceSeconds ?? 0)
   checkIdentityOptions(options, owner)
 }

@@ -1,5 +1,6 @@
 /** Holds tokens to whom they were issued to: their `cnf` claim (RFC 7800) against the request that carries them. */
 import type { Exchange } from '../../http/exchange.ts'
+import { checkObject } from '../../options.ts'
 import { Refusal } from '../token/refusal.ts'
 import type { VerifiedToken } from '../token/verified-token.ts'
 import { CertificateBinding, type CertificateBindingOptions } from './certificate-binding.ts'
@@ -20,6 +21,10 @@ export class SenderCheck {
   readonly #certificates: CertificateBinding | undefined
 
   constructor({ dpop, certificateBound = false }: SenderCheckOptions) {
+    if (dpop !== undefined) checkObject('authenticate', 'dpop', dpop)
+    if (typeof certificateBound !== 'boolean') {
+      checkObject('authenticate', 'certificateBound', certificateBound)
+    }
     this.#dpop = dpop === undefined ? undefined : new DpopProofs(dpop)
     this.#certificates =
       certificateBound === false

@@ -1,13 +1,13 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
 import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
-import { checkInteger } from '../../options.ts'
+import { checkFunction, checkInteger, checkObject, checkTexts } from '../../options.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { JwksCache } from '../keys/jwks-cache.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
 import { issuersWord, noKeys, opaqueTokensOf } from '../opaque/opaque-sources.ts'
 import type { OpaqueTokens } from '../opaque/opaque-tokens.ts'
-import type { RevocationList } from '../revocation/revocation-list.ts'
+import type { RevocationList, RevocationState } from '../revocation/revocation-list.ts'
 import { type CompactToken, parseCompactToken } from './compact-token.ts'
 import { freezeClaims } from './frozen-claims.ts'
 import { ProvenToken } from './proven-token.ts'
@@ -61,7 +61,10 @@ export class TokenVerifier {
   #joined = 0
 
   constructor(options: TokenVerifierOptions) {
+    checkObject('TokenVerifier', 'options', options)
     const { maxTokenBytes = 8_192, clock = systemClock, confirmations = [], fetch, reporter } = options
+    if (fetch !== undefined) checkFunction('authenticate', 'fetch', fetch)
+    checkTexts('authenticate', 'confirmations', confirmations)
     checkInteger('authenticate', 'maxTokenBytes', maxTokenBytes, 1)
     this.clock = clock
     this.#reporter = reporter ?? defaultReporter
@@ -80,7 +83,7 @@ export class TokenVerifier {
 
   /** @throws TokenError when the token is refused */
   async verify(token: string): Promise<VerifiedToken> {
-    const verdict = await this.check(token)
+    const verdict = typeof token === 'string' ? await this.check(token) : refusals.malformed
     if (verdict instanceof Refusal) throw new TokenError(verdict)
     return verdict
   }
@@ -255,10 +258,23 @@ export class TokenVerifier {
 
   #unlessRevoked(token: VerifiedToken): Verdict {
     if (this.#revocations === undefined) return token
-    const state = this.#revocations.check(token)
+    const state = this.#revocationState(this.#revocations, token)
     if (state === 'good') return token
     if (state !== 'revoked') return revocationsUnavailable
     this.cache.counts.revoked++
     return refusals.revoked
+  }
+
+  /** A list of one's own that throws, or gives no answer at once, cannot tell: nobody is let in for that. */
+  #revocationState(list: RevocationList, token: VerifiedToken): RevocationState {
+    try {
+      const state: unknown = list.check(token)
+      if (state === 'good' || state === 'revoked' || state === 'unavailable') return state
+      if (state instanceof Promise) state.catch(() => undefined)
+      throw new TypeError(`revocations: check must answer good, revoked or unavailable, got ${String(state)}`)
+    } catch (error) {
+      this.#reporter.report('revocation_list', error)
+      return 'unavailable'
+    }
   }
 }

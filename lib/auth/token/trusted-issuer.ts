@@ -1,7 +1,16 @@
 /** One configured issuer: what its tokens must look like, checked before any signature. */
 import type { JSONWebKeySet } from 'jose'
 import type { Reporter } from '../../http/reporter.ts'
-import { checkOption, checkSeconds, isTexts, shown } from '../../options.ts'
+import {
+  checkBoolean,
+  checkObject,
+  checkOption,
+  checkSeconds,
+  checkText,
+  checkTexts,
+  isTexts,
+  shown
+} from '../../options.ts'
 import type { Clock } from '../clock.ts'
 import { checkEndpoint, type Fetch } from '../keys/endpoint.ts'
 import { JwksCache, type JwksCacheOptions } from '../keys/jwks-cache.ts'
@@ -81,9 +90,17 @@ export class TrustedIssuer {
     this.#maxLifetimeMs =
       1000 * checkSeconds('authenticate', 'maxLifetimeSeconds', options.maxLifetimeSeconds ?? tenYears)
     this.#audiences = checkAudience(options.audience)
-    this.#audienceClaim = options.audienceClaim ?? preset.audienceClaim
-    this.#requiredClaims = options.requiredClaims ?? []
-    this.#acceptIdTokens = options.acceptIdTokens ?? preset.acceptIdTokens
+    const {
+      audienceClaim = preset.audienceClaim,
+      requiredClaims = [],
+      acceptIdTokens = preset.acceptIdTokens
+    } = options
+    checkText('authenticate', 'audienceClaim', audienceClaim)
+    checkTexts('authenticate', 'requiredClaims', requiredClaims)
+    checkBoolean('authenticate', 'acceptIdTokens', acceptIdTokens)
+    this.#audienceClaim = audienceClaim
+    this.#requiredClaims = [...requiredClaims]
+    this.#acceptIdTokens = acceptIdTokens
     this.#confirmations = context.confirmations
     this.#judgeQuirks = preset.judge
     this.keys = keySource(options, context)
@@ -156,6 +173,7 @@ function keySource(options: IssuerOptions, { fetch, clock, reporter }: IssuerCon
   }
   if (jwks !== undefined) return new LocalKeys(jwks, reporter)
   if (jwksCache instanceof JwksCache) return jwksCache
+  checkObject('authenticate', 'jwksCache', jwksCache)
   if (jwksUri === undefined) checkEndpoint('authenticate: issuer', issuer)
   else checkEndpoint('authenticate: jwksUri', jwksUri)
   return new JwksCache({

@@ -1,5 +1,5 @@
 /** Remembers which tokens were good, so that their signatures are verified once. */
-import { checkInteger, checkOption } from '../../options.ts'
+import { checkBoolean, checkInteger, checkObject, checkOption } from '../../options.ts'
 import type { VerificationKey } from '../keys/key-set.ts'
 import type { KeySource } from '../keys/key-source.ts'
 import { TokenEntry, type TokenKeys, TokenMap } from './token-map.ts'
@@ -80,6 +80,7 @@ export class VerifiedTokenCache {
   readonly #maxTokenBytes: number
 
   constructor(options: VerifiedTokenCacheOptions = {}) {
+    checkObject('authenticate', 'cache', options)
     const {
       maxEntries = 10_000,
       maxBytes = 33_554_432,
@@ -90,7 +91,9 @@ export class VerifiedTokenCache {
     for (const [name, value] of Object.entries({ maxEntries, maxBytes, maxTokenBytes })) {
       checkInteger('VerifiedTokenCache', name, value, 0)
     }
-    checkOption(maxAgeSeconds > 0, 'VerifiedTokenCache', 'maxAgeSeconds', 'a positive number', maxAgeSeconds)
+    const isAge = typeof maxAgeSeconds === 'number' && maxAgeSeconds > 0
+    checkOption(isAge, 'VerifiedTokenCache', 'maxAgeSeconds', 'a positive number', maxAgeSeconds)
+    checkBoolean('VerifiedTokenCache', 'hashTokens', hashTokens)
     this.#map = new TokenMap({ maxEntries, maxBytes, hashTokens })
     this.#maxAgeMs = maxAgeSeconds * 1000
     this.#maxTokenBytes = maxEntries === 0 ? 0 : maxTokenBytes

@@ -289,7 +289,11 @@ test('options are checked at construction', () => {
     [{ backgroundRefreshThreshold: 1.1 }, /backgroundRefreshThreshold must be .*got 1.1/],
     [{ backgroundRefreshThreshold: 0 }, /backgroundRefreshThreshold must be .*got 0/],
     [{ maxStaleSeconds: Number.POSITIVE_INFINITY }, /maxStaleSeconds must be .*got Infinity/],
-    [{ timeoutMs: '5' }, /timeoutMs must be a positive number, got 5/]
+    [{ timeoutMs: '5' }, /timeoutMs must be a positive number of ms, got 5/],
+    [{ timeoutMs: 2 ** 31 }, /timeoutMs must be a positive number of ms, got 2147483648/],
+    [{ backgroundRefreshThreshold: '0.5' }, /backgroundRefreshThreshold must be .*got 0.5/],
+    [{ backgroundRefresh: 'no' }, /backgroundRefresh must be true or false, got no/],
+    [{ fetch: 'x' }, /fetch must be a function, got x/]
   ]
   for (const [option, message] of wrong) {
     assert.throws(() => simulated(option as Partial<JwksCacheOptions>), { name: 'TypeError', message })
@@ -324,6 +328,34 @@ test('over a real socket: discovered once, and everything that is no key set is 
     const options = { jwksUri: issuer.jwksUri, ...(fault === 'slow' && { timeoutMs: 100 }) }
     await assert.rejects(open(options).ready(), message, fault)
   }
+})
+
+test('an interval longer than a timer can wait is not an interval of nothing', async () => {
+  const { time, provider } = simulated({ intervalMinutes: 60 * 24 * 60 })
+  const delays: number[] = []
+  time.setTimeout = (run, ms) => {
+    delays.push(ms)
+    return SimulatedTime.prototype.setTimeout.call(time, run, ms)
+  }
+  await time.run(minute)
+  assert.equal(provider.fetches, 1)
+  assert.equal(Math.max(...delays), 2 ** 31 - 1)
+})
+
+test('a fetch of one’s own that answers nothing and heeds no signal is given up, and tried again', async () => {
+  const asked: string[] = []
+  const { time, cache } = simulated({
+    timeoutMs: 100,
+    fetch: url => {
+      asked.push(url)
+      return new Promise(() => {})
+    }
+  })
+  const ready = assert.rejects(cache.ready(), /no answer within 100 ms/)
+  await time.run(2_000)
+  await ready
+  assert.equal(asked.length, 2)
+  assert.equal(cache.stats.failures, 2)
 })
 
 test('issuer typos fail with both strings, and what differs', async t => {

@@ -195,7 +195,11 @@ const broken: [string, (hash: string) => unknown][] = [
   [
     'gives a date that is none',
     hash => ({ id: 'k', tokenHash: hash, subject: 's', expiresAt: new Date('x') })
-  ]
+  ],
+  ['gives a date of 0', hash => ({ id: 'k', tokenHash: hash, subject: 's', expiresAt: 0 })],
+  ['gives an empty date', hash => ({ id: 'k', tokenHash: hash, subject: 's', expiresAt: '' })],
+  ['gives scopes as text', hash => ({ id: 'k', tokenHash: hash, subject: 's', scopes: 'orders:read' })],
+  ['gives a kind that is none', hash => ({ id: 'k', tokenHash: hash, subject: 's', kind: 'robot' })]
 ]
 for (const [what, lookup] of broken) {
   test(`a look-up that ${what} is a 503, and is not remembered`, async t => {
@@ -356,6 +360,20 @@ for (const [what, respond, timeoutMs = 30_000] of outages) {
   })
 }
 
+test('an authorization or a fetch of one’s own that answers nothing is a 503, and holds no place', async t => {
+  const never = () => new Promise(() => {})
+  for (const silent of [{ authorization: never }, { fetch: never }]) {
+    const server = await authorizationServer(t)
+    const options = { timeoutMs: 30, maxConcurrent: 1, ...silent }
+    const { ask, last, reporter } = await guarded(t, introspection(server, options))
+    for (let i = 1; i <= 2; i++) {
+      assert.equal((await ask(`opaque-${i}`)).status, 503)
+      assert.equal(last().denial?.reason, 'introspection_unavailable')
+      assert.equal(reporter.counts.get('introspection'), i)
+    }
+  }
+})
+
 test('junk cannot drown the authorization server', async t => {
   const server = await authorizationServer(t)
   let release: (answer: { status: number; body: string }) => void = () => {}
@@ -452,6 +470,11 @@ test('wrong options are named', () => {
       { introspection: { ...basic, clockToleranceSeconds: -1 } },
       /clockToleranceSeconds must be a number of seconds, got -1/
     ],
+    [
+      { introspection: { ...basic, timeoutMs: 2 ** 32 } },
+      /introspection: timeoutMs must be a positive number of ms, got 4294967296/
+    ],
+    [{ introspection: { ...basic, fetch: 'x' } }, /introspection: fetch must be a function, got "x"/],
     [{ introspection: { ...basic, m2m: 'nobody' } }, /introspection: m2m must be a function or one of/]
   ]
   for (const [options, message] of wrong)

@@ -109,6 +109,13 @@ test('verify gives what was proven, and rejects with a code', async () => {
   })
 })
 
+test('what is no text is a malformed token', async () => {
+  const { verifier } = await inPlace()
+  for (const token of [undefined, null, 7, {}, []]) {
+    await assert.rejects(verifier.verify(token as never), { code: 'ERR_TOKEN_MALFORMED_TOKEN' })
+  }
+})
+
 test('a hit is synchronous, and the very same object', async () => {
   const { time, verifier } = await inPlace()
   const token = await sign(time)

@@ -1,6 +1,7 @@
 /** Keeps a local list of revocations level with the one in Redis, and knows whether it is. */
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../../http/reporter.ts'
+import { within } from '../../../within.ts'
 import type { MemoryRevocationList } from '../memory-revocation-list.ts'
 import type { RevocationEntry } from '../revocation-entry.ts'
 
@@ -223,19 +224,8 @@ export class RevocationFeed {
     }
   }
 
-  async #inTime<T>(answer: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`Redis did not answer within ${this.#options.timeoutMs} ms`)),
-        this.#options.timeoutMs
-      )
-    })
-    try {
-      return await Promise.race([answer, late])
-    } finally {
-      clearTimeout(timer)
-    }
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    return within(this.#options.timeoutMs, answer, 'Redis did not answer')
   }
 
   #fail(error: unknown): void {

@@ -2,6 +2,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { defaultReporter, type Reporter } from '../../../http/reporter.ts'
 import { checkMs, checkOption, checkText, shown, wrongOption } from '../../../options.ts'
+import { within } from '../../../within.ts'
 import { MemoryReplays, type Replays } from '../replays.ts'
 
 export interface RedisReplaysOptions {
@@ -98,19 +99,8 @@ export class RedisReplays implements Replays {
     return isNew
   }
 
-  async #inTime<T>(answer: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`Redis did not answer within ${this.#timeoutMs} ms`)),
-        this.#timeoutMs
-      )
-    })
-    try {
-      return await Promise.race([answer, late])
-    } finally {
-      clearTimeout(timer)
-    }
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    return within(this.#timeoutMs, answer, 'Redis did not answer')
   }
 
   #report(error: unknown): void {
