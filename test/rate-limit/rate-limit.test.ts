@@ -357,7 +357,16 @@ test('tiers by path and method: no spelling gets around the strict one', async t
       '/%6cogin',
       '/%256Cogin'
     ],
-    ...['/login;v=1', '/x\\..\\login', '/x/%2e%2e/login', '/login%2F']
+    ...['/login;v=1', '/x\\..\\login', '/x/%2e%2e/login', '/login%2F'],
+    ...[
+      '/login#x',
+      '/login#/../y',
+      '/x#/../login',
+      '/login/#',
+      'http://x/LOGIN#?x',
+      '/login%3Fx',
+      '/login%23x'
+    ]
   ]) {
     assert.equal(await policyOf('POST', path), 'critical', path)
   }
