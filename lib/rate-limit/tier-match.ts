@@ -2,6 +2,7 @@
 import { posix } from 'node:path'
 import type { Exchange } from '../http/exchange.ts'
 import { checkEntry } from '../http/path-filter.ts'
+import { checkOption, shown } from '../options.ts'
 
 export interface TierMatch {
   /** Paths that match as a whole. */
@@ -29,7 +30,9 @@ export class TierMatcher {
   readonly #anyPath: boolean
 
   /** @throws TypeError when a path does not start with a slash, a prefix does not end in one, or nothing is matched */
-  constructor({ exact = [], prefix = [], methods }: TierMatch) {
+  constructor(match: TierMatch) {
+    checkOption(typeof match === 'object' && match !== null, 'rateLimit', 'match', 'an object', shown(match))
+    const { exact = [], prefix = [], methods } = match
     for (const path of exact) checkEntry('rateLimit: match.exact', path, /^\//, 'start with a slash')
     for (const path of prefix)
       checkEntry('rateLimit: match.prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
