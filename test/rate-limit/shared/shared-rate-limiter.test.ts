@@ -228,6 +228,20 @@ describe('SharedRateLimiter', () => {
     assert.equal(limiter.consume('k', 1, 6_000).remaining, 1)
   })
 
+  test('a look at a time that is yet to come changes nothing', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 2, windowSeconds: 1 })
+    for (const now of [5_000, 5_100]) limiter.consume('k', 1, now)
+    assert.deepEqual(limiter.peek('k', 2, 5_500), {
+      ...{ allowed: false, limit: 2, remaining: 0 },
+      ...{ retryAfterMs: 600, resetMs: 600 }
+    })
+    assert.equal(limiter.peek('k', 1, 6_050).remaining, 1)
+    assert.equal(limiter.peek('k', 2, 6_050).retryAfterMs, 50)
+    assert.equal(limiter.consume('k', 0, 9_000).remaining, 2)
+    assert.equal(limiter.consume('k', 1, 5_200).allowed, false)
+    assert.equal(limiter.consume('k', 1, 6_000).allowed, true)
+  })
+
   test('ticks free no unit early and none more than a tick late', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 1_000, windowSeconds: 1, resolutionMs: 100 })
     const { bytes } = limiter.stats
