@@ -1,5 +1,5 @@
 /** Rings of live stamps, one a slot, in memory that threads share. Callers hold the lock that guards the slot. */
-import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
+import { decide, type RateLimitDecision, until } from '../rate-limit-decision.ts'
 import { HEADER, type SharedMemory, sizeOf, slotWords } from './shared-memory.ts'
 
 /** Where units were taken, so that they can be given back. */
@@ -69,7 +69,8 @@ export class SharedRings {
     this.#chargedSlot = slot
     this.#chargedSerial = this.#memory.words[at + SERIAL]
     this.#chargedStamp = stamp
-    return decide(true, this.#limit, this.#limit - used - cost, 0, stamp - seen)
+    const resetMs = stamp === seen + this.#windowMs ? this.#windowMs : until(stamp, seen)
+    return decide(true, this.#limit, this.#limit - used - cost, 0, resetMs)
   }
 
   /** Changes nothing, not even the key's time: it may be asked about one that is yet to come. */
@@ -88,7 +89,7 @@ export class SharedRings {
       head = (head + 1) | 0
     }
     if (used + cost > this.#limit) return this.#refused(slot, cost, seen, head, used)
-    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+    const resetMs = used === 0 ? 0 : until(this.newestStamp(slot), seen)
     return decide(true, this.#limit, this.#limit - used, 0, resetMs)
   }
 
@@ -182,9 +183,9 @@ export class SharedRings {
 
   /** @param head of what is live, @param used units of that */
   #refused(slot: number, cost: number, seen: number, head: number, used: number): RateLimitDecision {
-    const retryAfterMs =
-      cost > this.#limit ? undefined : this.#stampOfUnit(slot, head, used + cost - this.#limit) - seen
-    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+    const unit = used + cost - this.#limit
+    const retryAfterMs = cost > this.#limit ? undefined : until(this.#stampOfUnit(slot, head, unit), seen)
+    const resetMs = used === 0 ? 0 : until(this.newestStamp(slot), seen)
     return decide(false, this.#limit, this.#limit - used, retryAfterMs, resetMs)
   }
 

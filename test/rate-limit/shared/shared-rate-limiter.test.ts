@@ -228,6 +228,17 @@ describe('SharedRateLimiter', () => {
     assert.equal(limiter.consume('k', 1, 6_000).remaining, 1)
   })
 
+  test('any instant will do: at now + retryAfterMs, as floating point has it, the request fits', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 60 })
+    for (let i = 0; i < 2_000; i++) {
+      const taken = i * 0.123_456_7
+      const asked = taken + i / 7
+      assert.equal(limiter.consume(`k${i}`, 1, taken).resetMs, 60_000)
+      const { retryAfterMs } = limiter.consume(`k${i}`, 1, asked)
+      assert.equal(limiter.consume(`k${i}`, 1, asked + (retryAfterMs as number)).allowed, true, `at ${asked}`)
+    }
+  })
+
   test('a look at a time that is yet to come changes nothing', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 2, windowSeconds: 1 })
     for (const now of [5_000, 5_100]) limiter.consume('k', 1, now)
