@@ -370,6 +370,10 @@ describe('SharedRateLimiter', () => {
     assert.throws(() => limiter.consume('k', 1, Number.NaN), /now must be a finite number, got NaN/)
     assert.equal(limiter.getRemaining('k'), 5)
     assert.throws(() => SharedRateLimiter.attach({} as never), /handle must be the handle of a limiter/)
+    for (const bytes of [0, 8, 65_536]) {
+      const buffer = new SharedArrayBuffer(bytes)
+      assert.throws(() => SharedRateLimiter.attach({ buffer }), /handle must be the handle of a limiter/)
+    }
     assert.throws(
       () => SharedRateLimiter.attach(limiter.handle, { clock: 1 as never }),
       /clock must be a function/
