@@ -63,7 +63,9 @@ export class PolicyFields {
   /** @param nextUnitMs until more can be taken; undefined when everything can, or nobody knows */
   state(remaining: number, nextUnitMs: number | undefined): string {
     const state = this.#beforeRemaining + remaining
-    return nextUnitMs === undefined ? state : `${state};t=${seconds(nextUnitMs)}`
+    return nextUnitMs === undefined || !Number.isFinite(nextUnitMs)
+      ? state
+      : `${state};t=${seconds(nextUnitMs)}`
   }
 }
 

@@ -217,8 +217,11 @@ export class RateLimitStage implements Stage {
   }
 
   #addHeaders(exchange: Exchange, set: WindowSet, keys: readonly string[], { decisions }: Verdict): void {
-    // What nobody counts has no numbers: full ones would be as false as none.
-    for (const { uncounted } of decisions) if (uncounted) return
+    // What nobody counts has no numbers: full ones would be as false as none. Nor has what a limiter does not say.
+    for (const { uncounted, remaining, resetMs } of decisions) {
+      if (uncounted || !(Number.isSafeInteger(remaining) && remaining >= 0 && Number.isFinite(resetMs)))
+        return
+    }
     let tightest = 0
     let states = ''
     for (let i = 0; i < decisions.length; i++) {

@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { mock, test } from 'node:test'
 import { concurrencyLimit } from '../../lib/rate-limit/concurrency-limit.ts'
 import { type RateLimitOptions, rateLimit } from '../../lib/rate-limit/rate-limit.ts'
+import type { Limiter, RateLimitDecision } from '../../lib/rate-limit/rate-limit-decision.ts'
 import { PolicyFields, seconds } from '../../lib/rate-limit/rate-limit-headers.ts'
 import { RateLimiter } from '../../lib/rate-limit/rate-limiter.ts'
 import { listen } from '../support/server.ts'
@@ -72,4 +73,32 @@ test('numbers that no structured field holds are refused by their own name', () 
     assert.throws(() => rateLimit(options), { name: 'TypeError', message })
   assert.equal(new PolicyFields('a', 1, 999_999_999_999_999_000).policy, '"a";q=1;w=999999999999999')
   assert.ok(concurrencyLimit({ max: 2_147_483_647 }))
+})
+
+test('what a limiter of somebody else does not say, or says as no number, is in no header', async t => {
+  const whole = { limit: 5, remaining: 3, retryAfterMs: 1_000, resetMs: 1_000 }
+  for (const [said, named] of [
+    [whole, true],
+    [{ ...whole, remaining: 2.5 }, false],
+    [{ ...whole, remaining: -1 }, false],
+    [{ ...whole, resetMs: Number.NaN }, false],
+    [{}, false]
+  ] as const) {
+    for (const allowed of [true, false]) {
+      const decision = { ...said, allowed } as RateLimitDecision
+      const limiter = { maxRequests: 5, windowMs: 1_000, consume: () => decision } as unknown as Limiter
+      const limited = rateLimit({ limiter }).wrap((_req, res) => res.end())
+      const port = await listen(t, createServer(limited))
+      const { status, headers } = await fetch(`http://127.0.0.1:${port}/`)
+      assert.equal(status, allowed ? 200 : 429)
+      assert.equal(headers.get('ratelimit'), named ? `"default";r=3${allowed ? '' : ';t=1'}` : null)
+      assert.equal(headers.has('x-ratelimit-reset'), named)
+      assert.equal(headers.get('retry-after'), !allowed && 'limit' in said ? '1' : null)
+    }
+  }
+  const decision = { ...whole, allowed: false, retryAfterMs: Number.NaN }
+  const limiter = { maxRequests: 5, windowMs: 1_000, consume: () => decision } as unknown as Limiter
+  const port = await listen(t, createServer(rateLimit({ limiter }).wrap((_req, res) => res.end())))
+  const { headers } = await fetch(`http://127.0.0.1:${port}/`)
+  assert.deepEqual([headers.get('retry-after'), headers.get('ratelimit')], [null, '"default";r=3'])
 })
