@@ -9,7 +9,8 @@ import {
   type Metric,
   type MetricSource,
   type ScalarMetric,
-  type ScalarPoint
+  type ScalarPoint,
+  wellFormed
 } from './metric.ts'
 
 /** How a number, or several under label values, is taken out of what a part says of itself. */
@@ -176,7 +177,7 @@ class StatReader<Stats> implements ScalarMetric {
   points(): ScalarPoint[] {
     const value = this.#value(this.#read())
     if (value === undefined) return []
-    if (typeof value === 'number') return [{ labels: LabelSet.empty, value }]
+    if (typeof value === 'number') return [{ labels: LabelSet.empty, value: this.#checked(value) }]
     const points: ScalarPoint[] = []
     const seen = new Set<string>()
     let dropped = 0
@@ -188,14 +189,24 @@ class StatReader<Stats> implements ScalarMetric {
         dropped++
         continue
       }
-      const labels = new LabelSet(this.#labelNames.map((name, i) => [name, String(labelValues[i])]))
+      const labels = new LabelSet(
+        this.#labelNames.map((name, i) => [name, wellFormed(String(labelValues[i]))])
+      )
       if (seen.has(labels.text))
         throw new TypeError(`${this.name} must give label values once, got ${labels.text}`)
       seen.add(labels.text)
-      points.push({ labels, value: number })
+      points.push({ labels, value: this.#checked(number) })
     }
     if (dropped > 0) this.#dropped(dropped)
     return points
+  }
+
+  /** One counter that is none, and a strict reader of OpenMetrics refuses the whole answer. */
+  #checked(value: number): number {
+    if (this.type === 'counter' && !(value >= 0)) {
+      throw new TypeError(`${this.name} must give a number from 0 up, got ${value}`)
+    }
+    return value
   }
 }
 

@@ -101,3 +101,12 @@ export function isAscii(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7e) return false
   return true
 }
+
+/**
+ * The text as a reader of UTF-8 gets it: halves of surrogate pairs are one and the same character there, and labels that
+ * differ in nothing else would be the same labels.
+ */
+export function wellFormed(text: string): string {
+  // ECMAScript 2024; Node has had it since 20.
+  return (text as unknown as { toWellFormed(): string }).toWellFormed()
+}

@@ -1,6 +1,6 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
 import { checkFunction } from '../options.ts'
-import { LabelSet, type Metric, type MetricSource, singleMetric } from './metric.ts'
+import { LabelSet, type Metric, type MetricSource, singleMetric, wellFormed } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'
 import { DurationBuckets } from './series/duration-buckets.ts'
 import { DurationRecord } from './series/duration-record.ts'
@@ -140,6 +140,8 @@ export class MetricsCollector implements MetricSource {
   #errorTypeIndex(errorType: string): number {
     const index = this.#errorTypes.get(errorType)
     if (index !== undefined) return index
+    const label = wellFormed(errorType)
+    if (label !== errorType) return this.#errorTypeIndex(label)
     const next = this.#errorTypes.size - 1
     if (next >= maxErrorTypes - 1) return maxErrorTypes - 1
     this.#errorTypes.set(errorType, next)

@@ -3,6 +3,9 @@ import { BlockList, isIP } from 'node:net'
 import type { Exchange } from '../http/exchange.ts'
 import { checkOption, isText, shown } from '../options.ts'
 
+/** What looks like a network in CIDR notation, right or wrong. */
+const network = /^(?:[\d.]+|[\da-f:]*:[\da-f:.]*)\/\d+$/i
+
 /**
  * Identifiers (`user:alice`, `client:cron`), addresses, and networks in CIDR notation.
  * @throws TypeError when an entry is none of these
@@ -13,7 +16,7 @@ export class AllowList {
   #hasNetworks = false
 
   constructor(entries: readonly string[]) {
-    checkOption(Array.isArray(entries), 'rateLimit', 'allow', 'a list', entries)
+    checkOption(Array.isArray(entries), 'rateLimit', 'allow', 'a list', shown(entries))
     for (const entry of entries) this.#add(entry)
   }
 
@@ -29,6 +32,8 @@ export class AllowList {
     const slash = entry.lastIndexOf('/')
     const address = slash === -1 ? entry : entry.slice(0, slash)
     if (isIP(address) === 0) {
+      // A network that was misspelt would be an identifier that nobody has.
+      if (network.test(entry)) throw wrongEntry(entry)
       this.#identifiers.add(entry)
       return
     }

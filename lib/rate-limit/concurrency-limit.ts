@@ -48,6 +48,9 @@ export function concurrencyLimit(options: ConcurrencyLimitOptions): ConcurrencyL
   return stageMiddleware(new ConcurrencyLimitStage(options)) as ConcurrencyLimitMiddleware
 }
 
+/** What a timer can wait for; more requests than that are not at a time either. */
+const most = 2_147_483_647
+
 /** A request that has a place or waits for one. */
 interface Ticket {
   readonly exchange: Exchange
@@ -201,7 +204,10 @@ export class ConcurrencyLimitStage implements Stage {
 }
 
 function whole(option: string, value: unknown, least: number): number {
-  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
+  const number = value as number
+  const isInteger = Number.isSafeInteger(value)
+  if (isInteger && number >= least && number <= most) return number
   const kind = least === 0 ? 'a non-negative' : 'a positive'
-  throw wrongOption('concurrencyLimit', option, `${kind} integer`, shown(value))
+  const upTo = isInteger && number > most ? ` up to ${most}` : ''
+  throw wrongOption('concurrencyLimit', option, `${kind} integer${upTo}`, shown(value))
 }

@@ -5,7 +5,13 @@ import { clientKey, identified } from './client-key.ts'
 import type { Identify } from './limit-windows.ts'
 import type { RateLimitDecision } from './rate-limit-decision.ts'
 import { PolicyFields } from './rate-limit-headers.ts'
-import { checkCallback, type LocalReservation, RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
+import {
+  checkCallback,
+  checkWindow,
+  type LocalReservation,
+  RateLimiter,
+  type RateLimiterOptions
+} from './rate-limiter.ts'
 import { refuseTooMany } from './too-many-requests.ts'
 
 export interface FailedAttemptLimitOptions extends RateLimiterOptions {
@@ -79,9 +85,10 @@ export class FailedAttemptStage implements Stage {
   #refused = 0
 
   constructor(options: FailedAttemptLimitOptions) {
-    checkCallback('failedAttemptLimit', 'identifier', options.identifier)
-    this.#limiter = new RateLimiter(options)
-    this.#fields = new PolicyFields('failed-attempts', this.#limiter.maxRequests, this.#limiter.windowMs)
+    checkCallback(this.name, 'identifier', options.identifier)
+    this.#limiter = new RateLimiter(checkWindow(this.name, options))
+    const { maxRequests, windowMs } = this.#limiter
+    this.#fields = new PolicyFields('failed-attempts', maxRequests, windowMs, this.name)
     this.#ownClock = options.clock !== undefined
     this.#identify = options.identifier
   }

@@ -61,12 +61,8 @@ export function windowSource(
   }
   if (typeof limits === 'function') return new CallerWindows(limits, options)
   checkList(limits)
-  const names = limits.map(limit => limit.name ?? defaultName(limit))
-  const double = names.find((name, i) => names.indexOf(name) !== i)
-  if (double !== undefined)
-    throw new TypeError(`rateLimit: names of limits must differ, got ${shown(double)} twice`)
   return windowSet(
-    limits.map((limit, i) => windowOf({ ...shared(options), ...limit }, names[i], limit.identifier))
+    limits.map(limit => windowOf({ ...shared(options), ...limit }, nameOf(limit), limit.identifier))
   )
 }
 
@@ -99,7 +95,7 @@ export class CallerWindows {
 
   #window(limit: LimitOptions): LocalWindow {
     const { maxRequests, windowMs, resolutionMs, maxKeys } = checkWindow('rateLimit', limit)
-    const name = limit.name ?? defaultName(limit)
+    const name = nameOf(limit)
     const id = `${windowMs} ${resolutionMs} ${name}`
     let rings = this.#engines.get(id)
     if (rings === undefined) {
@@ -170,8 +166,17 @@ function checkList(limits: unknown): asserts limits is readonly LimitOptions[] {
   // Left alone, it would be a limit for every path.
   if (limits.some(limit => 'match' in limit))
     throw new TypeError('rateLimit: match belongs in tiers, not in limits')
+  if (limits.length > 1) checkNames(limits.map(nameOf))
 }
 
-function defaultName({ windowSeconds, limiter }: LimitOptions): string {
-  return `${windowSeconds ?? (limiter?.windowMs ?? 0) / 1_000}s`
+/** Two windows of one name would be one in the headers, and on rings that outlive them. */
+function checkNames(names: readonly string[]): void {
+  const double = names.find((name, i) => names.indexOf(name) !== i)
+  if (double !== undefined)
+    throw new TypeError(`rateLimit: names of limits must differ, got ${shown(double)} twice`)
+}
+
+/** Of several windows the default is the length. */
+function nameOf({ name, windowSeconds, limiter }: LimitOptions): string {
+  return name ?? `${windowSeconds ?? (limiter?.windowMs ?? 0) / 1_000}s`
 }

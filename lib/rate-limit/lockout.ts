@@ -1,6 +1,11 @@
 /** Shuts out who was refused too often. */
-import { checkWindow } from './rate-limiter.ts'
+import { checkOption, shown, wrongOption } from '../options.ts'
+import { checkCount, thousandfold } from './rate-limiter.ts'
 import { SlidingWindow } from './window/sliding-window.ts'
+
+const owner = 'rateLimit'
+/** Of those that are refused, and of those that are shut out. */
+const maxKeys = 100_000
 
 export interface LockoutOptions {
   /** Refusals of one key, within `withinSeconds`, that shut it out. */
@@ -22,12 +27,14 @@ export class Lockout {
 
   /** @throws TypeError when an option is not what it must be */
   constructor(options: LockoutOptions, longestWindowSeconds: number | undefined) {
+    checkOption(typeof options === 'object' && options !== null, owner, 'block', 'an object', shown(options))
     const { after, forSeconds, withinSeconds = longestWindowSeconds ?? forSeconds } = options
-    const lock = checkWindow('rateLimit: block', { maxRequests: 1, windowSeconds: forSeconds })
-    const watch = checkWindow('rateLimit: block', { maxRequests: after, windowSeconds: withinSeconds })
-    this.#after = after
-    this.#violations = new SlidingWindow({ ...watch, largestLimit: after })
-    this.#locked = new SlidingWindow({ ...lock, largestLimit: 1 })
+    this.#after = checkCount(owner, 'block.after', after, 2_147_483_647)
+    const lockedMs = checkedMs('block.forSeconds', forSeconds)
+    const watchedMs = checkedMs('block.withinSeconds', withinSeconds)
+    const common = { resolutionMs: 0, maxKeys }
+    this.#violations = new SlidingWindow({ ...common, windowMs: watchedMs, largestLimit: after })
+    this.#locked = new SlidingWindow({ ...common, windowMs: lockedMs, largestLimit: 1 })
   }
 
   /** ms until the key is let in again; 0 when it is not shut out. */
@@ -43,4 +50,10 @@ export class Lockout {
     this.#locked.consume(key, 1, 1, now)
     return this.remainingMs(key, now)
   }
+}
+
+function checkedMs(option: string, seconds: number): number {
+  const ms = typeof seconds === 'number' ? thousandfold(seconds) : Number.NaN
+  if (!(ms > 0 && ms < Infinity)) throw wrongOption(owner, option, 'a positive number', shown(seconds))
+  return ms
 }

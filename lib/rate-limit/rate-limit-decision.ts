@@ -35,6 +35,13 @@ export function decide(
 // The engine settles on how to keep a field by the values it has seen. It has seen everything now, and boxes no number twice.
 decide(false, 0.5, 0.5, undefined, undefined as unknown as number)
 
+/** The time from `now` to `stamp`, such that `now` plus it is not before `stamp` in floating point either. */
+export function until(stamp: number, now: number): number {
+  let left = stamp - now
+  while (now + left < stamp) left += stamp - (now + left)
+  return left
+}
+
 /** Units taken that can be given back, once, as long as they still count. */
 export interface Reservation {
   readonly decision: RateLimitDecision

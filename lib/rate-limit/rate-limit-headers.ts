@@ -13,6 +13,9 @@ export type RateLimitHeaderFormat = 'draft-11' | 'x-ratelimit'
 
 const formats: readonly RateLimitHeaderFormat[] = ['draft-11', 'x-ratelimit']
 const longestName = 128
+/** Of an integer in a structured field (RFC 9651, section 3.3.1). */
+const largestInteger = 999_999_999_999_999
+const upToLargest = `at most ${largestInteger}`
 
 const policyField = 'RateLimit-Policy'
 const stateField = 'RateLimit'
@@ -40,6 +43,10 @@ export class PolicyFields {
         `${owner}: name must have 1 to ${longestName} characters, got ${JSON.stringify(name)}`
       )
     }
+    if (limit > largestInteger) throw wrongOption(owner, 'maxRequests', upToLargest, limit)
+    if (windowMs !== undefined && seconds(windowMs) > largestInteger) {
+      throw wrongOption(owner, 'windowSeconds', upToLargest, windowMs / 1_000)
+    }
     try {
       const rest: Record<string, BareItem> =
         windowMs === undefined ? { qu: 'concurrent-requests' } : { w: seconds(windowMs) }
@@ -56,7 +63,9 @@ export class PolicyFields {
   /** @param nextUnitMs until more can be taken; undefined when everything can, or nobody knows */
   state(remaining: number, nextUnitMs: number | undefined): string {
     const state = this.#beforeRemaining + remaining
-    return nextUnitMs === undefined ? state : `${state};t=${seconds(nextUnitMs)}`
+    return nextUnitMs === undefined || !Number.isFinite(nextUnitMs)
+      ? state
+      : `${state};t=${seconds(nextUnitMs)}`
   }
 }
 
@@ -82,6 +91,8 @@ export class RateLimitFields implements HeaderLines {
   /** Of whom the trio speaks; undefined: no trio. */
   readonly #tightest: PolicyFields | undefined
   readonly #decision: RateLimitDecision
+  /** Of the decision: the head may be written a good while after it. */
+  readonly #resetAt: number
 
   constructor(
     { policy, policyLines }: { policy: string; policyLines: string },
@@ -94,21 +105,21 @@ export class RateLimitFields implements HeaderLines {
     this.#states = states
     this.#tightest = tightest
     this.#decision = decision
+    this.#resetAt = tightest === undefined ? 0 : epochSeconds(decision.resetMs)
   }
 
   text(): string {
     const draft = this.#states === undefined ? '' : `${this.#policyLines}${this.#states}\r\n`
     if (this.#tightest === undefined) return draft
-    return `${draft}${this.#tightest.limitLines}${this.#decision.remaining}${resetLine(this.#decision.resetMs)}`
+    return `${draft}${this.#tightest.limitLines}${this.#decision.remaining}${resetLine(this.#resetAt)}`
   }
 
   pairs(): string[] {
     const pairs: string[] = []
     if (this.#states !== undefined) pairs.push(policyField, this.#policy, stateField, this.#states)
     if (this.#tightest === undefined) return pairs
-    const { remaining, resetMs } = this.#decision
-    pairs.push(limitField, this.#tightest.limit, remainingField, String(remaining))
-    pairs.push(resetField, String(epochSeconds(resetMs)))
+    pairs.push(limitField, this.#tightest.limit, remainingField, String(this.#decision.remaining))
+    pairs.push(resetField, String(this.#resetAt))
     return pairs
   }
 
@@ -147,8 +158,7 @@ let lastReset = 0
 let lastResetLine = ''
 
 /** All that is admitted within a second has the same. */
-function resetLine(resetMs: number): string {
-  const reset = epochSeconds(resetMs)
+function resetLine(reset: number): string {
   if (reset !== lastReset) {
     lastReset = reset
     lastResetLine = `\r\nX-RateLimit-Reset: ${reset}\r\n`
@@ -156,9 +166,12 @@ function resetLine(resetMs: number): string {
   return lastResetLine
 }
 
+/** ms, half a nanosecond: what the sum of a time and a window may be off as floating point has it. */
+const rounding = 5e-7
+
 /** Whole seconds, never early, at least 1. */
 export function seconds(ms: number): number {
-  return Math.max(1, Math.ceil(ms / 1_000))
+  return Math.max(1, Math.ceil((ms - rounding) / 1_000))
 }
 
 function item(value: BareItem, parameters: Record<string, BareItem>): string {

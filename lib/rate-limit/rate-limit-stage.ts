@@ -26,7 +26,7 @@ export class RateLimitStage implements Stage {
   readonly #costOf: ((req: GuardedRequest, exchange: Exchange) => number) | undefined
   readonly #draft: boolean
   readonly #legacy: boolean
-  readonly #skip: ((req: GuardedRequest, exchange: Exchange) => boolean) | undefined
+  readonly #skip: Skip | undefined
   readonly #allow: AllowList | undefined
   readonly #lockout: Lockout | undefined
   readonly #refunds: Refunds | undefined
@@ -54,11 +54,10 @@ export class RateLimitStage implements Stage {
     this.#costOf = typeof cost === 'function' ? cost : undefined
     this.#draft = headers.includes('draft-11') && !shadow
     this.#legacy = headers.includes('x-ratelimit') && !shadow
-    if (typeof skip !== 'object') checkCallback('rateLimit', 'skip', skip)
-    this.#skip = typeof skip === 'object' ? skipPaths(skip) : skip
-    this.#allow = allow && new AllowList(allow)
-    this.#lockout = block && new Lockout(block, longestSeconds(this.#source))
-    this.#refunds = refundOn && new Refunds(refundOn, this.#sources())
+    this.#skip = skipOf(skip)
+    this.#allow = allow === undefined ? undefined : new AllowList(allow)
+    this.#lockout = block === undefined ? undefined : new Lockout(block, longestSeconds(this.#source))
+    this.#refunds = refundOn === undefined ? undefined : new Refunds(refundOn, this.#sources())
     this.#shadow = shadow
     this.#onLimit = onLimit
   }
@@ -218,8 +217,11 @@ export class RateLimitStage implements Stage {
   }
 
   #addHeaders(exchange: Exchange, set: WindowSet, keys: readonly string[], { decisions }: Verdict): void {
-    // What nobody counts has no numbers: full ones would be as false as none.
-    for (const { uncounted } of decisions) if (uncounted) return
+    // What nobody counts has no numbers: full ones would be as false as none. Nor has what a limiter does not say.
+    for (const { uncounted, remaining, resetMs } of decisions) {
+      if (uncounted || !(Number.isSafeInteger(remaining) && remaining >= 0 && Number.isFinite(resetMs)))
+        return
+    }
     let tightest = 0
     let states = ''
     for (let i = 0; i < decisions.length; i++) {
@@ -258,7 +260,8 @@ function baseSource(options: RateLimitOptions): WindowSource | undefined {
 
 function tiersOf(options: RateLimitOptions): { matcher: TierMatcher; source: WindowSource }[] {
   const { tiers = [] } = options
-  checkOption(Array.isArray(tiers), 'rateLimit', 'tiers', 'a list', shown(tiers))
+  const isList = Array.isArray(tiers) && tiers.every(tier => typeof tier === 'object' && tier !== null)
+  checkOption(isList, 'rateLimit', 'tiers', 'a list of limits', shown(tiers))
   return tiers.map((tier: TierOptions, i) => ({
     matcher: new TierMatcher(tier.match),
     source: windowSource({ name: `tier-${i + 1}`, ...shared(options), ...tier })
@@ -270,7 +273,13 @@ function longestSeconds(source: WindowSource | undefined): number | undefined {
   return Math.max(...source.windows.map(({ windowMs }) => windowMs)) / 1_000
 }
 
-function skipPaths(options: PathFilterOptions): (req: GuardedRequest, exchange: Exchange) => boolean {
-  const filter = new PathFilter(options)
+type Skip = (req: GuardedRequest, exchange: Exchange) => boolean
+
+function skipOf(skip: PathFilterOptions | Skip | undefined): Skip | undefined {
+  if (typeof skip !== 'object' || skip === null) {
+    checkCallback('rateLimit', 'skip', skip)
+    return skip
+  }
+  const filter = new PathFilter(skip)
   return (_req, exchange) => filter.matches(exchange.path)
 }

@@ -2,6 +2,7 @@
 import { posix } from 'node:path'
 import type { Exchange } from '../http/exchange.ts'
 import { checkEntry } from '../http/path-filter.ts'
+import { checkOption, shown } from '../options.ts'
 
 export interface TierMatch {
   /** Paths that match as a whole. */
@@ -13,12 +14,14 @@ export interface TierMatch {
 }
 
 /** What a path must hold to mean another one to some handler or router further on. */
-const otherReadings = /[%\\;]|\/\/|\/\./
+const otherReadings = /[%\\;#]|\/\/|\/\./
+/** Of a path, what a URL parser does not take for one. */
+const rest = /[?#].*/s
 const decodings = 3
 
 /**
  * Matches what any handler could take for one of the paths, so that no spelling gets around a limit: in upper case, with
- * a slash at the end, percent-encoded, with dot segments, doubled slashes, backslashes or path parameters.
+ * a slash at the end, percent-encoded, with dot segments, doubled slashes, backslashes, path parameters or a fragment.
  */
 export class TierMatcher {
   readonly #exact: ReadonlySet<string>
@@ -27,7 +30,9 @@ export class TierMatcher {
   readonly #anyPath: boolean
 
   /** @throws TypeError when a path does not start with a slash, a prefix does not end in one, or nothing is matched */
-  constructor({ exact = [], prefix = [], methods }: TierMatch) {
+  constructor(match: TierMatch) {
+    checkOption(typeof match === 'object' && match !== null, 'rateLimit', 'match', 'an object', shown(match))
+    const { exact = [], prefix = [], methods } = match
     for (const path of exact) checkEntry('rateLimit: match.exact', path, /^\//, 'start with a slash')
     for (const path of prefix)
       checkEntry('rateLimit: match.prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
@@ -45,11 +50,17 @@ export class TierMatcher {
 
   matches({ req, path }: Exchange): boolean {
     if (this.#methods !== undefined && !this.#hasMethod(req.method ?? 'GET')) return false
-    return this.#anyPath || this.#hasPath(path) || (otherReadings.test(path) && this.#hasPath(plainest(path)))
+    return this.#anyPath || this.#hasPath(path) || (otherReadings.test(path) && this.#hasOther(decoded(path)))
   }
 
   #hasMethod(method: string): boolean {
     return this.#methods!.has(method) || (method === 'HEAD' && this.#methods!.has('GET'))
+  }
+
+  #hasOther(path: string): boolean {
+    return (
+      this.#hasPath(plainest(path)) || (rest.test(path) && this.#hasPath(plainest(path.replace(rest, ''))))
+    )
   }
 
   #hasPath(path: string): boolean {
@@ -62,15 +73,19 @@ export class TierMatcher {
   }
 }
 
-/** What the most lenient router would make of a path. */
-function plainest(path: string): string {
+function decoded(path: string): string {
   let plain = path
   for (let i = 0; i < decodings && plain.includes('%'); i++) {
     plain = plain.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
       String.fromCharCode(Number.parseInt(hex, 16))
     )
   }
-  return posix.normalize(plain.replaceAll('\\', '/').replace(/;[^/]*/g, ''))
+  return plain
+}
+
+/** What the most lenient router would make of a path. */
+function plainest(path: string): string {
+  return posix.normalize(path.replaceAll('\\', '/').replace(/;[^/]*/g, ''))
 }
 
 function withoutEnd(path: string): string {

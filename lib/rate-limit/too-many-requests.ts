@@ -40,7 +40,7 @@ export function refuseTooMany(exchange: Exchange, stage: string, violation: Viol
     title: 'Quota Exceeded',
     detail: `Rate limit exceeded. Max ${maxRequests} requests per ${windowMs / 1_000}s`,
     extensions: { 'violated-policies': violation.policies },
-    headers: never ? {} : { 'Retry-After': String(seconds(retryAfterMs)) }
+    headers: Number.isFinite(retryAfterMs) ? { 'Retry-After': String(seconds(retryAfterMs as number)) } : {}
   })
 }
 

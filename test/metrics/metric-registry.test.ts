@@ -119,6 +119,34 @@ test('a source that gives anything else is left out, counted and told', () => {
   assert.deepEqual(told, ['metrics_read: bad0 cannot be read'])
 })
 
+test('a counter that is no number from 0 up is left out: a strict reader would refuse the whole answer', () => {
+  const registry = new MetricRegistry({ reporter: new Reporter({ onReport: () => undefined }) })
+  const values = [-1, Number.NaN, [[['a'], -0.5]], 0, Number.POSITIVE_INFINITY]
+  values.forEach((value, i) => {
+    registry.source(
+      () => value,
+      [{ name: `made_${i}_total`, type: 'counter', help: 'Made.', labels: ['l'], value: v => v as number }]
+    )
+  })
+  const made = samples(textOf(registry)).filter(({ name }) => name.startsWith('made_'))
+  assert.deepEqual(
+    made.map(({ name }) => name),
+    ['made_3_total', 'made_4_total']
+  )
+  assert.equal(registry.stats.readErrors, 3)
+})
+
+test('label values that are the same in UTF-8 are given twice', () => {
+  const registry = new MetricRegistry({ reporter: new Reporter({ onReport: () => undefined }) })
+  const twice = [
+    [['\ud800'], 1],
+    [['\ud801'], 2]
+  ]
+  registry.source(() => twice, [{ ...gauge, name: 'twice', labels: ['l'], value: v => v as never }])
+  assert.ok(!textOf(registry).includes('twice'))
+  assert.equal(registry.stats.readErrors, 1)
+})
+
 test('a listener hears of every metric, those that were there and those that come', () => {
   const registry = new MetricRegistry()
   const heard: string[] = []

@@ -119,6 +119,12 @@ test('error types are capped and any name is safe', () => {
   )
 })
 
+test('error types that are the same in UTF-8 are one', () => {
+  const { collector } = collectorAt()
+  for (const type of ['a\ud800', 'a\udfff', 'a\ufffd']) collector.recordValidationFailure(type, 1)
+  assert.deepEqual(collector.getMetrics().errorsByType, { 'a\ufffd': 3 })
+})
+
 test('toPrometheus has the names of old', () => {
   const { collector } = collectorAt()
   collector.recordValidationSuccess(1)

@@ -49,6 +49,11 @@ test('options are checked by name, with the value shown', () => {
     [{ max: 1, perKey: 0 }, /perKey must be a positive integer, got 0/],
     [{ max: 1, queue: -1 }, /queue must be a non-negative integer, got -1/],
     [{ max: 1, queueTimeoutMs: 0 }, /queueTimeoutMs must be a positive integer, got 0/],
+    [
+      { max: 1, queueTimeoutMs: 2 ** 31 },
+      /queueTimeoutMs must be a positive integer up to 2147483647, got 2147483648/
+    ],
+    [{ max: 2 ** 53 - 1 }, /max must be a positive integer up to 2147483647, got 9007199254740991/],
     [{ max: 1, identifier: 'ip' }, /identifier must be a function, got "ip"/],
     [{ max: 1, name: '' }, /^concurrencyLimit: name must have 1 to 128 characters, got ""$/],
     [{ max: 1, name: 'é' }, /^concurrencyLimit: name must be printable ASCII, got "é"$/],

@@ -151,7 +151,11 @@ test('who hangs up before the answer has had the attempt all the same', async t 
 
 test('options are checked', () => {
   for (const [options, message] of [
-    [{ maxRequests: 0, windowSeconds: 1 }, /maxRequests must be a positive integer, got 0/],
+    [
+      { maxRequests: 0, windowSeconds: 1 },
+      /^failedAttemptLimit: maxRequests must be a positive integer, got 0$/
+    ],
+    [{ maxRequests: 1, windowSeconds: 1e15 }, /^failedAttemptLimit: windowSeconds must be at most /],
     [
       { maxRequests: 1, windowSeconds: 1, identifier: 1 },
       /failedAttemptLimit: identifier must be a function, got 1/

@@ -180,9 +180,25 @@ test('options are checked by name, with the value shown', () => {
     [{ ...base, allow: [5] }, /allow must hold/],
     [
       { ...base, block: { after: 0, forSeconds: 1 } },
-      /rateLimit: block: maxRequests must be a positive integer, got 0/
+      /^rateLimit: block.after must be a positive integer, got 0$/
     ],
-    [{ ...base, block: { after: 1 } }, /rateLimit: block: windowSeconds must be a positive number/],
+    [
+      { ...base, block: { after: 1 } },
+      /^rateLimit: block.forSeconds must be a positive number, got undefined$/
+    ],
+    [
+      { ...base, block: { after: 1, forSeconds: 1, withinSeconds: -1 } },
+      /^rateLimit: block.withinSeconds must be a positive number, got -1$/
+    ],
+    [{ ...base, block: null }, /block must be an object, got null/],
+    [{ ...base, block: false }, /block must be an object, got false/],
+    [{ ...base, refundOn: '' }, /refundOn must be 'failure' or 'success', got ""/],
+    [{ ...base, allow: null }, /allow must be a list, got null/],
+    [{ ...base, allow: ['10.0.0/8'] }, /allow must hold identifiers, addresses and CIDRs, got "10.0.0\/8"/],
+    [{ ...base, allow: ['2001:db8::1::/64'] }, /allow must hold/],
+    [{ ...base, skip: null }, /skip must be a function, got null/],
+    [{ tiers: [null] }, /tiers must be a list of limits, got \[null\]/],
+    [{ tiers: [base] }, /match must be an object, got undefined/],
     [{ ...base, tiers: {} }, /tiers must be a list/],
     [{ tiers: [{ match: {}, ...base }] }, /match must have exact, prefix or methods/],
     [
@@ -322,6 +338,17 @@ test('limits by plan: a lower one holds at once, a higher one too, and what is n
   }
 })
 
+test('limits for a caller that have one name twice are a 500: they would be one window, charged twice', async t => {
+  const limits = [
+    { maxRequests: 10, windowSeconds: 60 },
+    { maxRequests: 5, windowSeconds: 60 }
+  ]
+  const limited = rateLimit({ limits: () => limits })
+  const url = await serve(t, quiet(limited).wrap(ok))
+  assert.equal((await fetch(url)).status, 500)
+  assert.equal(limited.stage.stats.keys, 0)
+})
+
 test('tiers by path and method: no spelling gets around the strict one', async t => {
   const limited = rateLimit({
     maxRequests: 1_000,
@@ -357,7 +384,16 @@ test('tiers by path and method: no spelling gets around the strict one', async t
       '/%6cogin',
       '/%256Cogin'
     ],
-    ...['/login;v=1', '/x\\..\\login', '/x/%2e%2e/login', '/login%2F']
+    ...['/login;v=1', '/x\\..\\login', '/x/%2e%2e/login', '/login%2F'],
+    ...[
+      '/login#x',
+      '/login#/../y',
+      '/x#/../login',
+      '/login/#',
+      'http://x/LOGIN#?x',
+      '/login%3Fx',
+      '/login%23x'
+    ]
   ]) {
     assert.equal(await policyOf('POST', path), 'critical', path)
   }

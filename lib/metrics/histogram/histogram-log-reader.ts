@@ -1,4 +1,5 @@
 /** Reads HdrHistogram's interval logs, all formats up to 1.3. */
+import { shown } from '../../options.ts'
 import { Histogram } from './histogram.ts'
 import { HistogramError } from './histogram-error.ts'
 import type { HistogramInterval } from './histogram-log-writer.ts'
@@ -40,9 +41,9 @@ export class HistogramLogReader {
     this.#from = range.from ?? Number.NEGATIVE_INFINITY
     this.#to = range.to ?? Number.POSITIVE_INFINITY
     this.#absolute = range.absolute ?? false
-    if (Number.isNaN(this.#from) || Number.isNaN(this.#to)) {
+    if (!isNumber(this.#from) || !isNumber(this.#to)) {
       throw new RangeError(
-        `HistogramLogReader: from and to must be numbers, got ${range.from} and ${range.to}`
+        `HistogramLogReader: from and to must be numbers, got ${shown(range.from)} and ${shown(range.to)}`
       )
     }
   }
@@ -150,4 +151,8 @@ export class HistogramLogReader {
       { cause }
     )
   }
+}
+
+function isNumber(seconds: unknown): boolean {
+  return typeof seconds === 'number' && !Number.isNaN(seconds)
 }

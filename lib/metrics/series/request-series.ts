@@ -1,6 +1,6 @@
 /** The series of HTTP requests, found without making a string, and never more than a fixed number of them. */
 
-import { LabelSet } from '../metric.ts'
+import { LabelSet, wellFormed } from '../metric.ts'
 import { DurationBuckets } from './duration-buckets.ts'
 import { requestLabels } from './request-labels.ts'
 
@@ -50,6 +50,8 @@ export class RequestSeriesTable {
 
   #make(key: number, route: string | undefined): RequestSeries {
     if (route !== undefined && route.length > maxRouteLength) return this.find(key, '_OTHER')
+    const label = route === undefined ? undefined : wellFormed(route)
+    if (label !== route) return this.find(key, label)
     // The overflow series is one of the allowed number.
     if (this.durations.length >= this.#maxSeries - 1) {
       this.#overflowed++

@@ -2,7 +2,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../http/reporter.ts'
 import { checkOption, isText, shown, wrongOption } from '../../options.ts'
-import { checkCount, thousandfold } from '../rate-limiter.ts'
+import { checkCallback, checkCount, thousandfold } from '../rate-limiter.ts'
 
 export const owner = 'RedisRateLimiter'
 
@@ -80,6 +80,7 @@ export function settingsOf(options: RedisRateLimiterOptions): RedisRateLimiterSe
   const { leaseMs = Math.min(windowMs / 10, 1_000) } = options
   checkNumber('leaseMs', leaseMs, 0.001, Math.min(windowMs, 2_147_483_647))
   checkCount(owner, 'maxKeys', maxKeys, 16_000_000)
+  checkCallback(owner, 'clock', options.clock)
   const name = options.name ?? `${maxRequests}/${windowSeconds}s`
   checkOption(typeof prefix === 'string', owner, 'prefix', 'a string', shown(prefix))
   checkOption(isText(name), owner, 'name', 'a string, not empty', shown(name))

@@ -124,6 +124,12 @@ export class SharedMemory {
     return buffer
   }
 
+  /** Whether a buffer was made by `create`. */
+  static isIn(buffer: SharedArrayBuffer): boolean {
+    const header = headerWords * 4
+    return buffer.byteLength > header && new Int32Array(buffer, 0, headerWords)[HEADER.maxRequests] > 0
+  }
+
   /** The lock of the overflow window. */
   get overflowLock(): number {
     return this.stripes

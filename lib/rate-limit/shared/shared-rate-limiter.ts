@@ -108,7 +108,7 @@ export class SharedRateLimiter implements Limiter {
 
   /** The limiter of another thread, in this one. */
   static attach(handle: SharedRateLimiterHandle, options: AttachOptions = {}): SharedRateLimiter {
-    if (!(handle?.buffer instanceof SharedArrayBuffer)) {
+    if (!(handle?.buffer instanceof SharedArrayBuffer && SharedMemory.isIn(handle.buffer))) {
       throw wrongOption(name, 'handle', 'the handle of a limiter', handle)
     }
     if (options.clock !== undefined && typeof options.clock !== 'function') {

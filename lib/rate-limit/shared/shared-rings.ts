@@ -1,5 +1,5 @@
 /** Rings of live stamps, one a slot, in memory that threads share. Callers hold the lock that guards the slot. */
-import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
+import { decide, type RateLimitDecision, until } from '../rate-limit-decision.ts'
 import { HEADER, type SharedMemory, sizeOf, slotWords } from './shared-memory.ts'
 
 /** Where units were taken, so that they can be given back. */
@@ -61,22 +61,35 @@ export class SharedRings {
   consume(slot: number, cost: number, now: number): RateLimitDecision {
     const at = this.at(slot)
     const seen = this.#drop(slot, now)
-    const used = this.#memory.words[at + USED]
-    if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
+    const { words } = this.#memory
+    const used = words[at + USED]
+    if (used + cost > this.#limit) return this.#refused(slot, cost, seen, words[at + HEAD], used)
     const stamp = this.#stampFor(seen)
     this.#append(slot, stamp, cost)
     this.#chargedSlot = slot
     this.#chargedSerial = this.#memory.words[at + SERIAL]
     this.#chargedStamp = stamp
-    return decide(true, this.#limit, this.#limit - used - cost, 0, stamp - seen)
+    const resetMs = stamp === seen + this.#windowMs ? this.#windowMs : until(stamp, seen)
+    return decide(true, this.#limit, this.#limit - used - cost, 0, resetMs)
   }
 
+  /** Changes nothing, not even the key's time: it may be asked about one that is yet to come. */
   peek(slot: number, cost: number, now: number): RateLimitDecision {
-    const seen = this.#drop(slot, now)
-    const { words } = this.#memory
-    const used = words[this.at(slot) + USED]
-    if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
-    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+    const at = this.at(slot)
+    const block = this.#memory.words[at + RING]
+    const stamps = this.#memory.stampsAt(block)
+    const { words, floats } = this.#memory
+    const seen = Math.max(now, floats[(at + SEEN) >> 1])
+    const mask = 2 ** (sizeOf(block) + 1) - 1
+    const counts = (stamps + mask + 1) * 2
+    let head = words[at + HEAD]
+    let used = words[at + USED]
+    while (head !== words[at + TAIL] && floats[stamps + (head & mask)] <= seen) {
+      used -= words[counts + (head & mask)]
+      head = (head + 1) | 0
+    }
+    if (used + cost > this.#limit) return this.#refused(slot, cost, seen, head, used)
+    const resetMs = used === 0 ? 0 : until(this.newestStamp(slot), seen)
     return decide(true, this.#limit, this.#limit - used, 0, resetMs)
   }
 
@@ -168,11 +181,11 @@ export class SharedRings {
     return this.#memory.slotAt + slot * slotWords
   }
 
-  #refused(slot: number, cost: number, seen: number): RateLimitDecision {
-    const used = this.#memory.words[this.at(slot) + USED]
-    const retryAfterMs =
-      cost > this.#limit ? undefined : this.#stampOfUnit(slot, used + cost - this.#limit) - seen
-    const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
+  /** @param head of what is live, @param used units of that */
+  #refused(slot: number, cost: number, seen: number, head: number, used: number): RateLimitDecision {
+    const unit = used + cost - this.#limit
+    const retryAfterMs = cost > this.#limit ? undefined : until(this.#stampOfUnit(slot, head, unit), seen)
+    const resetMs = used === 0 ? 0 : until(this.newestStamp(slot), seen)
     return decide(false, this.#limit, this.#limit - used, retryAfterMs, resetMs)
   }
 
@@ -253,14 +266,15 @@ export class SharedRings {
     memory.freeBlock(old)
   }
 
-  #stampOfUnit(slot: number, unit: number): number {
+  /** The stamp of the unit-th from a head on. */
+  #stampOfUnit(slot: number, from: number, unit: number): number {
     const at = this.at(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
     const mask = 2 ** (sizeOf(block) + 1) - 1
     const counts = (stamps + mask + 1) * 2
-    let head = words[at + HEAD]
+    let head = from
     for (let units = words[counts + (head & mask)]; units < unit; units += words[counts + (head & mask)]) {
       head = (head + 1) | 0
     }

@@ -280,5 +280,9 @@ describe('HistogramLogReader', () => {
 
   it('refuses a range that is none', () => {
     assert.throws(() => new HistogramLogReader({ from: Number.NaN }), /from and to must be numbers, got NaN/)
+    assert.throws(
+      () => new HistogramLogReader({ from: 5, to: '60' as never }),
+      /from and to must be numbers, got 5 and "60"/
+    )
   })
 })

@@ -432,6 +432,7 @@ describe('RedisRateLimiter', { skip: missing('redis-server') }, () => {
     [{ lease: 0 }, /lease must be a positive integer, got 0/],
     [{ leaseMs: 60_001 }, /leaseMs must be a number from 0.001 to 60000, got 60001/],
     [{ maxKeys: 1.5 }, /maxKeys must be a positive integer, got 1.5/],
+    [{ clock: 5 }, /^RedisRateLimiter: clock must be a function, got 5$/],
     [{ prefix: 7 }, /prefix must be a string, got 7/],
     [{ name: '' }, /name must be a string, not empty, got ""/],
     [{ name: 'a{b}' }, /prefix and name must not hold braces/]

@@ -228,6 +228,31 @@ describe('SharedRateLimiter', () => {
     assert.equal(limiter.consume('k', 1, 6_000).remaining, 1)
   })
 
+  test('any instant will do: at now + retryAfterMs, as floating point has it, the request fits', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 1, windowSeconds: 60 })
+    for (let i = 0; i < 2_000; i++) {
+      const taken = i * 0.123_456_7
+      const asked = taken + i / 7
+      assert.equal(limiter.consume(`k${i}`, 1, taken).resetMs, 60_000)
+      const { retryAfterMs } = limiter.consume(`k${i}`, 1, asked)
+      assert.equal(limiter.consume(`k${i}`, 1, asked + (retryAfterMs as number)).allowed, true, `at ${asked}`)
+    }
+  })
+
+  test('a look at a time that is yet to come changes nothing', () => {
+    const limiter = new SharedRateLimiter({ maxRequests: 2, windowSeconds: 1 })
+    for (const now of [5_000, 5_100]) limiter.consume('k', 1, now)
+    assert.deepEqual(limiter.peek('k', 2, 5_500), {
+      ...{ allowed: false, limit: 2, remaining: 0 },
+      ...{ retryAfterMs: 600, resetMs: 600 }
+    })
+    assert.equal(limiter.peek('k', 1, 6_050).remaining, 1)
+    assert.equal(limiter.peek('k', 2, 6_050).retryAfterMs, 50)
+    assert.equal(limiter.consume('k', 0, 9_000).remaining, 2)
+    assert.equal(limiter.consume('k', 1, 5_200).allowed, false)
+    assert.equal(limiter.consume('k', 1, 6_000).allowed, true)
+  })
+
   test('ticks free no unit early and none more than a tick late', () => {
     const limiter = new SharedRateLimiter({ maxRequests: 1_000, windowSeconds: 1, resolutionMs: 100 })
     const { bytes } = limiter.stats
@@ -345,6 +370,10 @@ describe('SharedRateLimiter', () => {
     assert.throws(() => limiter.consume('k', 1, Number.NaN), /now must be a finite number, got NaN/)
     assert.equal(limiter.getRemaining('k'), 5)
     assert.throws(() => SharedRateLimiter.attach({} as never), /handle must be the handle of a limiter/)
+    for (const bytes of [0, 8, 65_536]) {
+      const buffer = new SharedArrayBuffer(bytes)
+      assert.throws(() => SharedRateLimiter.attach({ buffer }), /handle must be the handle of a limiter/)
+    }
     assert.throws(
       () => SharedRateLimiter.attach(limiter.handle, { clock: 1 as never }),
       /clock must be a function/
