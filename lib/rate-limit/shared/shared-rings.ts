@@ -1,6 +1,6 @@
 /** Rings of live stamps, one a slot, in memory that threads share. Callers hold the lock that guards the slot. */
 import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
-import { HEADER, type SharedMemory, sizeOf, slotWords } from './shared-memory.ts'
+import { HEADER, type SharedMemory, sizeOf } from './shared-memory.ts'
 
 /** Where units were taken, so that they can be given back. */
 export interface SharedCharge {
@@ -49,7 +49,7 @@ export class SharedRings {
     const memory = this.#memory
     const block = memory.takeBlock(0)
     if (block === -1) return false
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     memory.words[at + RING] = block
     memory.words[at + HEAD] = 0
     memory.words[at + TAIL] = 0
@@ -59,7 +59,7 @@ export class SharedRings {
   }
 
   consume(slot: number, cost: number, now: number): RateLimitDecision {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const seen = this.#drop(slot, now)
     const used = this.#memory.words[at + USED]
     if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
@@ -74,14 +74,14 @@ export class SharedRings {
   peek(slot: number, cost: number, now: number): RateLimitDecision {
     const seen = this.#drop(slot, now)
     const { words } = this.#memory
-    const used = words[this.at(slot) + USED]
+    const used = words[this.#memory.atSlot(slot) + USED]
     if (used + cost > this.#limit) return this.#refused(slot, cost, seen)
     const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
     return decide(true, this.#limit, this.#limit - used, 0, resetMs)
   }
 
   takeOut({ slot, stamp, cost }: SharedCharge): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -106,14 +106,14 @@ export class SharedRings {
 
   empty(slot: number): void {
     const { words } = this.#memory
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     words[at + HEAD] = words[at + TAIL]
     words[at + USED] = 0
     words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
   }
 
   recount(slot: number): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words } = this.#memory
@@ -126,7 +126,7 @@ export class SharedRings {
   }
 
   newestStamp(slot: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -136,7 +136,7 @@ export class SharedRings {
 
   /** What is live of a ring, oldest first. */
   live(slot: number, now: number): [stamp: number, units: number][] {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const from = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -157,19 +157,14 @@ export class SharedRings {
   /** Copies what counts in one ring into a fresh one. Both are locked. */
   inherit(from: number, slot: number, now: number): void {
     const { words, floats } = this.#memory
-    if (words[this.at(from) + USED] === 0) return
+    if (words[this.#memory.atSlot(from) + USED] === 0) return
     const seen = this.#drop(from, now)
-    floats[(this.at(slot) + SEEN) >> 1] = seen
+    floats[(this.#memory.atSlot(slot) + SEEN) >> 1] = seen
     this.restore(slot, this.live(from, seen))
   }
 
-  /** The first word of a slot. */
-  at(slot: number): number {
-    return this.#memory.slotAt + slot * slotWords
-  }
-
   #refused(slot: number, cost: number, seen: number): RateLimitDecision {
-    const used = this.#memory.words[this.at(slot) + USED]
+    const used = this.#memory.words[this.#memory.atSlot(slot) + USED]
     const retryAfterMs =
       cost > this.#limit ? undefined : this.#stampOfUnit(slot, used + cost - this.#limit) - seen
     const resetMs = used === 0 ? 0 : this.newestStamp(slot) - seen
@@ -178,7 +173,7 @@ export class SharedRings {
 
   /** Drops what has expired and gives the key's time. */
   #drop(slot: number, now: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -203,7 +198,7 @@ export class SharedRings {
   }
 
   #append(slot: number, stamp: number, cost: number): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     if (!this.#hasRoom(slot, stamp)) this.#growRing(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
@@ -227,7 +222,7 @@ export class SharedRings {
   }
 
   #hasRoom(slot: number, stamp: number): boolean {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const { words } = this.#memory
     const length = (words[at + TAIL] - words[at + HEAD]) | 0
     return length < 2 ** (sizeOf(words[at + RING]) + 1) || this.newestStamp(slot) === stamp
@@ -235,7 +230,7 @@ export class SharedRings {
 
   #growRing(slot: number): void {
     const memory = this.#memory
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const old = memory.words[at + RING]
     const size = sizeOf(old)
     const block = memory.takeBlock(size + 1)
@@ -254,7 +249,7 @@ export class SharedRings {
   }
 
   #stampOfUnit(slot: number, unit: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
