@@ -1,6 +1,6 @@
 /** What stands for a key in shared memory, and a bounded memory of it, so that a hot key is hashed once. */
 import { hash } from 'node:crypto'
-import type { KeyDigest } from './shared-windows.ts'
+import type { KeyDigest } from './shared-slots.ts'
 
 /** Digests that a thread remembers at most. */
 const mostDigests = 131_072

@@ -41,7 +41,7 @@ export const HEADER = {
   freeBlocks: 24
 } as const
 
-export const slotWords = 14
+const slotWords = 14
 export const stripeWords = 16
 const headerWords = 64
 const unitBytes = 24
@@ -82,7 +82,7 @@ export class SharedMemory {
   readonly buckets: number
   readonly stripeAt: number
   readonly bucketAt: number
-  readonly slotAt: number
+  readonly #slotAt: number
   readonly #arenaAt: number
   readonly #me = threadId + 1
   readonly #lockTimeoutMs: number
@@ -99,7 +99,7 @@ export class SharedMemory {
     const sections = sectionsOf(this.maxKeys, this.stripes, this.buckets)
     this.stripeAt = sections.stripeAt
     this.bucketAt = sections.bucketAt
-    this.slotAt = sections.slotAt
+    this.#slotAt = sections.slotAt
     this.#arenaAt = sections.arenaAt
     this.#lockTimeoutMs = lockTimeoutMs
   }
@@ -138,6 +138,11 @@ export class SharedMemory {
   /** The lock of free slots and blocks. Locks are taken in ascending order: stripe, overflow, this. */
   get storeLock(): number {
     return this.stripes + 1
+  }
+
+  /** The first word of a slot. */
+  atSlot(slot: number): number {
+    return this.#slotAt + slot * slotWords
   }
 
   /** @throws LimiterUnavailableError when its holder does not give it back in time */
@@ -180,7 +185,7 @@ export class SharedMemory {
     this.lock(this.storeLock)
     const { words } = this
     let slot = words[HEADER.freeSlot]
-    if (slot !== 0) words[HEADER.freeSlot] = words[this.slotAt + slot * slotWords]
+    if (slot !== 0) words[HEADER.freeSlot] = words[this.atSlot(slot)]
     else if (words[HEADER.opened] < this.maxKeys) slot = ++words[HEADER.opened]
     this.unlock(this.storeLock)
     return slot
@@ -188,7 +193,7 @@ export class SharedMemory {
 
   freeSlot(slot: number): void {
     this.lock(this.storeLock)
-    this.words[this.slotAt + slot * slotWords] = this.words[HEADER.freeSlot]
+    this.words[this.atSlot(slot)] = this.words[HEADER.freeSlot]
     this.words[HEADER.freeSlot] = slot
     this.unlock(this.storeLock)
   }

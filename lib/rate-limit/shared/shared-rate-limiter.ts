@@ -8,8 +8,9 @@ import { checkCost, checkKey, checkWindow, type RateLimiterOptions } from '../ra
 import { KeyDigests } from './key-digests.ts'
 import { HEADER, SharedMemory } from './shared-memory.ts'
 import type { SharedCharge } from './shared-rings.ts'
+import type { KeyDigest } from './shared-slots.ts'
 import { checkSharedState, digestOfText, type SharedRateLimiterState, textOf } from './shared-state.ts'
-import { type KeyDigest, SharedWindows } from './shared-windows.ts'
+import { SharedWindows } from './shared-windows.ts'
 
 export type { SharedRateLimiterState } from './shared-state.ts'
 

@@ -1,6 +1,6 @@
 /** Rings of live stamps, one a slot, in memory that threads share. Callers hold the lock that guards the slot. */
 import { decide, type RateLimitDecision, until } from '../rate-limit-decision.ts'
-import { HEADER, type SharedMemory, sizeOf, slotWords } from './shared-memory.ts'
+import { HEADER, type SharedMemory, sizeOf } from './shared-memory.ts'
 
 /** Where units were taken, so that they can be given back. */
 export interface SharedCharge {
@@ -49,7 +49,7 @@ export class SharedRings {
     const memory = this.#memory
     const block = memory.takeBlock(0)
     if (block === -1) return false
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     memory.words[at + RING] = block
     memory.words[at + HEAD] = 0
     memory.words[at + TAIL] = 0
@@ -59,7 +59,7 @@ export class SharedRings {
   }
 
   consume(slot: number, cost: number, now: number): RateLimitDecision {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const seen = this.#drop(slot, now)
     const { words } = this.#memory
     const used = words[at + USED]
@@ -75,7 +75,7 @@ export class SharedRings {
 
   /** Changes nothing, not even the key's time: it may be asked about one that is yet to come. */
   peek(slot: number, cost: number, now: number): RateLimitDecision {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -94,7 +94,7 @@ export class SharedRings {
   }
 
   takeOut({ slot, stamp, cost }: SharedCharge): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -119,14 +119,14 @@ export class SharedRings {
 
   empty(slot: number): void {
     const { words } = this.#memory
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     words[at + HEAD] = words[at + TAIL]
     words[at + USED] = 0
     words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
   }
 
   recount(slot: number): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words } = this.#memory
@@ -139,7 +139,7 @@ export class SharedRings {
   }
 
   newestStamp(slot: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -149,7 +149,7 @@ export class SharedRings {
 
   /** What is live of a ring, oldest first. */
   live(slot: number, now: number): [stamp: number, units: number][] {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const from = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -170,15 +170,10 @@ export class SharedRings {
   /** Copies what counts in one ring into a fresh one. Both are locked. */
   inherit(from: number, slot: number, now: number): void {
     const { words, floats } = this.#memory
-    if (words[this.at(from) + USED] === 0) return
+    if (words[this.#memory.atSlot(from) + USED] === 0) return
     const seen = this.#drop(from, now)
-    floats[(this.at(slot) + SEEN) >> 1] = seen
+    floats[(this.#memory.atSlot(slot) + SEEN) >> 1] = seen
     this.restore(slot, this.live(from, seen))
-  }
-
-  /** The first word of a slot. */
-  at(slot: number): number {
-    return this.#memory.slotAt + slot * slotWords
   }
 
   /** @param head of what is live, @param used units of that */
@@ -191,7 +186,7 @@ export class SharedRings {
 
   /** Drops what has expired and gives the key's time. */
   #drop(slot: number, now: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory
@@ -216,7 +211,7 @@ export class SharedRings {
   }
 
   #append(slot: number, stamp: number, cost: number): void {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     if (!this.#hasRoom(slot, stamp)) this.#growRing(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
@@ -240,7 +235,7 @@ export class SharedRings {
   }
 
   #hasRoom(slot: number, stamp: number): boolean {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const { words } = this.#memory
     const length = (words[at + TAIL] - words[at + HEAD]) | 0
     return length < 2 ** (sizeOf(words[at + RING]) + 1) || this.newestStamp(slot) === stamp
@@ -248,7 +243,7 @@ export class SharedRings {
 
   #growRing(slot: number): void {
     const memory = this.#memory
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const old = memory.words[at + RING]
     const size = sizeOf(old)
     const block = memory.takeBlock(size + 1)
@@ -268,7 +263,7 @@ export class SharedRings {
 
   /** The stamp of the unit-th from a head on. */
   #stampOfUnit(slot: number, from: number, unit: number): number {
-    const at = this.at(slot)
+    const at = this.#memory.atSlot(slot)
     const block = this.#memory.words[at + RING]
     const stamps = this.#memory.stampsAt(block)
     const { words, floats } = this.#memory

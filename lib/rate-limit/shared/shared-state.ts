@@ -1,6 +1,6 @@
 /** What the keys of a shared limiter have taken, as plain JSON. */
 import { checkExported, isStamps, type LimiterState, type StampsState } from '../limiter-state.ts'
-import type { KeyDigest } from './shared-windows.ts'
+import type { KeyDigest } from './shared-slots.ts'
 
 /** What `export` gives and `import` takes; plain JSON. Keys are their digests. */
 export interface SharedRateLimiterState extends LimiterState {

@@ -1,33 +1,19 @@
 /** Exact sliding windows of many keys in memory that threads share. */
 import type { RateLimitDecision } from '../rate-limit-decision.ts'
-import { HEADER, type SharedMemory, stripeWords } from './shared-memory.ts'
+import { HEADER, type SharedMemory } from './shared-memory.ts'
 import { RING, SERIAL, type SharedCharge, SharedRings } from './shared-rings.ts'
-
-/** 128 bits that stand for a key. */
-export interface KeyDigest {
-  readonly a: number
-  readonly b: number
-  readonly c: number
-  readonly d: number
-}
-
-/** Words of a slot. The first four are the digest; in a free slot the first is the next free one. */
-const NEXT = 4
-const OLDER = 5
-const NEWER = 6
-/** Words of a stripe, after its lock. */
-const OLDEST = 2
-const NEWEST = 3
+import { type KeyDigest, SharedSlots } from './shared-slots.ts'
 
 /** The slot of the window that fresh keys share when there is no slot left. */
 const overflowSlot = 0
 
 /**
- * A table of slots, chained by digest. Each key is guarded by the lock of its stripe.
+ * Each key is guarded by the lock of its stripe.
  * A key that gets its own slot inherits what counts in the overflow window: some of it may be its own.
  */
 export class SharedWindows {
   readonly #memory: SharedMemory
+  readonly #slots: SharedSlots
   readonly #rings: SharedRings
   readonly #limit: number
   /** No key dies before this time, as far as this thread knows. */
@@ -35,6 +21,7 @@ export class SharedWindows {
 
   constructor(memory: SharedMemory) {
     this.#memory = memory
+    this.#slots = new SharedSlots(memory)
     this.#rings = new SharedRings(memory)
     this.#limit = memory.words[HEADER.maxRequests]
   }
@@ -56,10 +43,10 @@ export class SharedWindows {
 
   peek(key: KeyDigest, cost: number, now: number): RateLimitDecision {
     const memory = this.#memory
-    const stripe = this.#stripeOf(key)
+    const stripe = this.#slots.stripeOf(key)
     memory.lock(stripe)
     try {
-      const slot = this.#find(key)
+      const slot = this.#slots.find(key)
       if (slot !== 0) return this.#rings.peek(slot, cost, now)
       memory.lock(memory.overflowLock)
       try {
@@ -82,16 +69,17 @@ export class SharedWindows {
 
   refund(key: KeyDigest, charge: SharedCharge): void {
     const memory = this.#memory
-    const lock = charge.slot === overflowSlot ? memory.overflowLock : this.#stripeOf(key)
+    const lock = charge.slot === overflowSlot ? memory.overflowLock : this.#slots.stripeOf(key)
     memory.locked(lock, () => {
-      if (memory.words[this.#rings.at(charge.slot) + SERIAL] === charge.serial) this.#rings.takeOut(charge)
+      if (memory.words[this.#memory.atSlot(charge.slot) + SERIAL] === charge.serial)
+        this.#rings.takeOut(charge)
     })
   }
 
   reset(key: KeyDigest): void {
-    const stripe = this.#stripeOf(key)
+    const stripe = this.#slots.stripeOf(key)
     this.#memory.locked(stripe, () => {
-      const slot = this.#find(key)
+      const slot = this.#slots.find(key)
       if (slot !== 0) this.#close(stripe, slot)
     })
   }
@@ -100,7 +88,7 @@ export class SharedWindows {
     const memory = this.#memory
     for (let stripe = 0; stripe < memory.stripes; stripe++) {
       memory.locked(stripe, () => {
-        for (let slot = this.#oldest(stripe); slot !== 0; slot = this.#oldest(stripe))
+        for (let slot = this.#slots.oldest(stripe); slot !== 0; slot = this.#slots.oldest(stripe))
           this.#close(stripe, slot)
       })
     }
@@ -113,11 +101,9 @@ export class SharedWindows {
     const keys: { key: KeyDigest; stamps: [number, number][] }[] = []
     for (let stripe = 0; stripe < memory.stripes; stripe++) {
       memory.locked(stripe, () => {
-        for (let slot = this.#oldest(stripe); slot !== 0; slot = memory.words[this.#rings.at(slot) + NEWER]) {
-          const at = this.#rings.at(slot)
-          const [a, b, c, d] = memory.words.subarray(at, at + 4)
+        for (let slot = this.#slots.oldest(stripe); slot !== 0; slot = this.#slots.nextOf(slot)) {
           const stamps = this.#rings.live(slot, now)
-          if (stamps.length > 0) keys.push({ key: { a, b, c, d }, stamps })
+          if (stamps.length > 0) keys.push({ key: this.#slots.keyOf(slot), stamps })
         }
       })
     }
@@ -132,7 +118,7 @@ export class SharedWindows {
 
   /** Puts back what `live` gave, keys in order of their last stamps, each once. False when there is no memory for it. */
   restore(key: KeyDigest, stamps: readonly (readonly [stamp: number, units: number])[]): boolean {
-    const stripe = this.#stripeOf(key)
+    const stripe = this.#slots.stripeOf(key)
     return this.#memory.locked(stripe, () => {
       const slot = this.#openSlot(key, stripe, -Infinity)
       if (slot !== 0) this.#rings.restore(slot, stamps)
@@ -150,64 +136,22 @@ export class SharedWindows {
   repair(lock: number): void {
     if (lock === this.#memory.overflowLock) this.#rings.recount(overflowSlot)
     if (lock >= this.#memory.stripes) return
-    const { words, bucketAt, buckets, stripes } = this.#memory
-    const slots: number[] = []
-    for (let bucket = lock; bucket < buckets; bucket += stripes) {
-      for (let slot = words[bucketAt + bucket]; slot !== 0; slot = words[this.#rings.at(slot) + NEXT]) {
-        this.#rings.recount(slot)
-        slots.push(slot)
-      }
-    }
+    const slots = this.#slots.all(lock)
+    for (const slot of slots) this.#rings.recount(slot)
     slots.sort((one, other) => this.#rings.newestStamp(one) - this.#rings.newestStamp(other))
-    const at = this.#stripeAt(lock)
-    words[at + OLDEST] = 0
-    words[at + NEWEST] = 0
-    for (const slot of slots) this.#linkNewest(lock, slot)
-  }
-
-  #stripeAt(stripe: number): number {
-    return this.#memory.stripeAt + stripe * stripeWords
-  }
-
-  #stripeOf(key: KeyDigest): number {
-    return key.a & (this.#memory.stripes - 1)
-  }
-
-  #bucketAt(key: KeyDigest): number {
-    return this.#memory.bucketAt + (key.a & (this.#memory.buckets - 1))
-  }
-
-  #oldest(stripe: number): number {
-    return this.#memory.words[this.#stripeAt(stripe) + OLDEST]
-  }
-
-  #find(key: KeyDigest): number {
-    const { words } = this.#memory
-    let slot = words[this.#bucketAt(key)]
-    while (slot !== 0) {
-      const at = this.#rings.at(slot)
-      if (
-        words[at] === key.a &&
-        words[at + 1] === key.b &&
-        words[at + 2] === key.c &&
-        words[at + 3] === key.d
-      )
-        return slot
-      slot = words[at + NEXT]
-    }
-    return 0
+    this.#slots.relist(lock, slots)
   }
 
   #consume(key: KeyDigest, cost: number, now: number, mayOverflow: boolean): RateLimitDecision | undefined {
     const memory = this.#memory
-    const stripe = this.#stripeOf(key)
+    const stripe = this.#slots.stripeOf(key)
     memory.lock(stripe)
     try {
-      const known = this.#find(key)
+      const known = this.#slots.find(key)
       const slot = known === 0 ? this.#openSlot(key, stripe, now) : known
       if (slot === 0) return mayOverflow ? this.#inOverflow(cost, now) : undefined
       const decision = this.#rings.consume(slot, cost, now)
-      if (decision.allowed) this.#moveToNewest(stripe, slot)
+      if (decision.allowed) this.#slots.moveToNewest(stripe, slot)
       else if (known === 0) this.#close(stripe, slot)
       return decision
     } finally {
@@ -237,17 +181,8 @@ export class SharedWindows {
       return 0
     }
     this.#inherit(slot, now)
-    const { words } = memory
-    const at = this.#rings.at(slot)
-    words[at] = key.a
-    words[at + 1] = key.b
-    words[at + 2] = key.c
-    words[at + 3] = key.d
-    const bucket = this.#bucketAt(key)
-    words[at + NEXT] = words[bucket]
-    words[bucket] = slot
-    this.#linkNewest(stripe, slot)
-    Atomics.add(words, HEADER.keys, 1)
+    this.#slots.add(stripe, key, slot)
+    Atomics.add(memory.words, HEADER.keys, 1)
     return slot
   }
 
@@ -265,7 +200,7 @@ export class SharedWindows {
   #reclaim(stripe: number, now: number, most: number): void {
     const { words } = this.#memory
     for (let freed = 0; freed < most; freed++) {
-      const slot = this.#oldest(stripe)
+      const slot = this.#slots.oldest(stripe)
       if (slot === 0 || this.#rings.newestStamp(slot) > now) return
       this.#close(stripe, slot)
       Atomics.add(words, HEADER.reclaimed, 1)
@@ -280,7 +215,7 @@ export class SharedWindows {
       memory.lock(stripe)
       try {
         this.#reclaim(stripe, now, 64)
-        const oldest = this.#oldest(stripe)
+        const oldest = this.#slots.oldest(stripe)
         if (oldest !== 0) notBefore = Math.min(notBefore, this.#rings.newestStamp(oldest))
       } finally {
         memory.unlock(stripe)
@@ -292,41 +227,11 @@ export class SharedWindows {
   #close(stripe: number, slot: number): void {
     const memory = this.#memory
     const { words } = memory
-    const at = this.#rings.at(slot)
-    let link = memory.bucketAt + (words[at] & (memory.buckets - 1))
-    while (words[link] !== slot) link = this.#rings.at(words[link]) + NEXT
-    words[link] = words[at + NEXT]
-    this.#unlink(stripe, slot)
+    const at = memory.atSlot(slot)
+    this.#slots.remove(stripe, slot)
     words[at + SERIAL] = Atomics.add(words, HEADER.serial, 1) + 1
     memory.freeBlock(words[at + RING])
     memory.freeSlot(slot)
     Atomics.sub(words, HEADER.keys, 1)
-  }
-
-  #moveToNewest(stripe: number, slot: number): void {
-    if (this.#memory.words[this.#stripeAt(stripe) + NEWEST] === slot) return
-    this.#unlink(stripe, slot)
-    this.#linkNewest(stripe, slot)
-  }
-
-  #unlink(stripe: number, slot: number): void {
-    const { words } = this.#memory
-    const at = this.#rings.at(slot)
-    const ends = this.#stripeAt(stripe)
-    const older = words[at + OLDER]
-    const newer = words[at + NEWER]
-    words[older === 0 ? ends + OLDEST : this.#rings.at(older) + NEWER] = newer
-    words[newer === 0 ? ends + NEWEST : this.#rings.at(newer) + OLDER] = older
-  }
-
-  #linkNewest(stripe: number, slot: number): void {
-    const { words } = this.#memory
-    const at = this.#rings.at(slot)
-    const ends = this.#stripeAt(stripe)
-    const newest = words[ends + NEWEST]
-    words[at + OLDER] = newest
-    words[at + NEWER] = 0
-    words[newest === 0 ? ends + OLDEST : this.#rings.at(newest) + NEWER] = slot
-    words[ends + NEWEST] = slot
   }
 }

@@ -1,20 +1,28 @@
 /** Which slot a key has, for up to 16 million keys. */
 import { randomFillSync } from 'node:crypto'
+import { firstCell, KeyCells, slotMask, tagShift } from './key-cells.ts'
 
 /*
  * A few keys are in a Map: it knows their hashes, and all of it is in the processor's caches. Among many, a Map follows
- * four pointers for a key, each to memory that is in no cache. The index follows one: a cell is four bytes, the upper
- * eight bits of the key's hash and the number of its slot, and the cell that a key wants first is nearly always its own.
+ * four pointers for a key, each to memory that is in no cache. The index follows one: the cell that a key wants first is
+ * nearly always its own, or beside it.
  *
- *     hash(key) ──> cells   │ · │ 7f → 3 │ · │ a0 → 1 │ a2 → 9 │ · │        at least half of them are empty;
- *                                                ·····> next          one that is taken: the next
- *     slot      ──> keys    │ 'user:ada' │ …                               the whole key is compared
- *               ──> hashes  │ 5d0001a0   │ …                               for when cells are moved
+ *     hash(key) ──> cells   │ · │ 7f → 3 │ · │ a0 → 1 │ …      see key-cells.ts
+ *     slot      ──> keys    │ 'user:ada' │ …                   the whole key is compared
+ *
+ * No request waits for the growth of the whole: who adds a key moves a few that are where they were before.
+ *
+ *     Map ── a few ──> cells ── a few ──> twice as many cells ── a few ──> …
  */
 
 /** Keys that a Map holds; measured, both take about as long there. */
 const mapKeys = 1 << 15
-const slotMask = 0xffffff
+
+/** Keys of the Map, or cells, that are moved for each key that is added. */
+const fewKeys = 8
+
+const pageBits = 16
+const pageMask = (1 << pageBits) - 1
 
 /** The longest key, in UTF-16 code units. */
 export const longestTableKey = 129
@@ -26,104 +34,101 @@ export const longestTableKey = 129
 const factors = randomFillSync(new Int32Array(longestTableKey + 1))
 
 export class KeyTable {
-  /** Until there are too many. */
-  #map: Map<string, number> | undefined = new Map()
-  /** By slot. */
-  #keys: string[] = ['']
-  #hashes = new Int32Array(0)
-  #cells = new Int32Array(0)
+  /** All keys, until there are too many; then those that are not yet in the index. */
+  readonly #map = new Map<string, number>()
+  #leaving: Iterator<[key: string, slot: number]> | undefined
+  #index: KeyCells | undefined
+  /** The index that was there before, until all of it is in this one. */
+  #older: KeyCells | undefined
+  /** By slot, in pages: a new page copies nothing. */
+  readonly #pages: string[][] = [['']]
   #size = 0
+  #moved = 0
 
   get size(): number {
     return this.#size
   }
 
+  /** Keys that were moved since the table is there. */
+  get moved(): number {
+    return this.#moved
+  }
+
   /** A key's slot; 0 when it has none. */
   find(key: string): number {
-    return this.#map === undefined ? this.#search(key) : (this.#map.get(key) ?? 0)
+    return this.#index === undefined ? (this.#map.get(key) ?? 0) : this.#search(this.#index, key)
   }
 
   keyOf(slot: number): string {
-    return this.#keys[slot]
+    return this.#pages[slot >>> pageBits][slot & pageMask]
   }
 
   /** Gives a slot to a key that has none. */
   add(key: string, slot: number): void {
-    this.#keys[slot] = key
+    this.#pages[slot >>> pageBits] ??= []
+    this.#pages[slot >>> pageBits][slot & pageMask] = key
     this.#size++
-    if (this.#map === undefined) this.#index(slot)
-    else if (this.#size <= mapKeys) this.#map.set(key, slot)
-    else {
-      this.#leave(this.#map)
-      this.#index(slot)
+    if (this.#index !== undefined) this.#addTo(this.#index, key, slot)
+    else if (this.#map.set(key, slot).size === mapKeys) {
+      this.#index = new KeyCells(2 * mapKeys)
+      this.#leaving = this.#map.entries()
     }
   }
 
   /** Takes the slot from the key that has it. */
   delete(slot: number): void {
+    const key = this.keyOf(slot)
+    this.#pages[slot >>> pageBits][slot & pageMask] = ''
     this.#size--
-    if (this.#map === undefined) this.#vacate(slot)
-    else this.#map.delete(this.#keys[slot])
-    this.#keys[slot] = ''
+    if (this.#index === undefined) this.#map.delete(key)
+    else {
+      const hash = hashOf(key)
+      if (!this.#index.delete(hash, slot) && !this.#older?.delete(hash, slot)) this.#map.delete(key)
+    }
   }
 
-  #search(key: string): number {
+  #search(index: KeyCells, key: string): number {
     const hash = hashOf(key)
-    const cells = this.#cells
-    const mask = cells.length - 1
-    for (let i = hash & mask; ; i = (i + 1) & mask) {
+    const { cells } = index
+    const { length } = cells
+    for (let i = firstCell(hash, length); ; i = i + 1 === length ? 0 : i + 1) {
       const cell = cells[i]
-      if (cell === 0) return 0
-      if ((cell ^ hash) >>> 24 === 0 && this.#keys[cell & slotMask] === key) return cell & slotMask
+      if (cell === 0) return index === this.#index ? this.#searchOlder(key) : 0
+      if (cell >>> tagShift === (hash & 0xff) && this.keyOf(cell & slotMask) === key) return cell & slotMask
     }
   }
 
-  #leave(map: Map<string, number>): void {
-    this.#map = undefined
-    this.#cells = new Int32Array(4 * mapKeys)
-    for (const slot of map.values()) this.#index(slot)
+  #searchOlder(key: string): number {
+    if (this.#older !== undefined) return this.#search(this.#older, key)
+    return this.#leaving === undefined ? 0 : (this.#map.get(key) ?? 0)
   }
 
-  #index(slot: number): void {
-    if (2 * this.#size > this.#cells.length) this.#grow()
-    if (slot >= this.#hashes.length) {
-      const hashes = new Int32Array(Math.max(2 * slot, 2 * mapKeys))
-      hashes.set(this.#hashes)
-      this.#hashes = hashes
+  #addTo(full: KeyCells, key: string, slot: number): void {
+    let index = full
+    if (this.#size > index.room) {
+      index = new KeyCells(2 * index.room)
+      this.#older = this.#index
+      this.#index = index
     }
-    this.#hashes[slot] = hashOf(this.#keys[slot])
-    this.#place(slot)
+    index.add(hashOf(key), slot)
+    if (this.#older !== undefined) {
+      this.#moved += this.#older.moveTo(index, fewKeys)
+      if (this.#older.isMoved) this.#older = undefined
+    } else if (this.#leaving !== undefined) this.#moveFromMap(index, this.#leaving)
   }
 
-  #place(slot: number): void {
-    const hash = this.#hashes[slot]
-    const cells = this.#cells
-    const mask = cells.length - 1
-    let i = hash & mask
-    while (cells[i] !== 0) i = (i + 1) & mask
-    cells[i] = (hash & ~slotMask) | slot
-  }
-
-  #grow(): void {
-    const old = this.#cells
-    this.#cells = new Int32Array(2 * old.length)
-    for (const cell of old) if (cell !== 0) this.#place(cell & slotMask)
-  }
-
-  /** Empties a slot's cell, and closes the gap: a search must not end at it too soon. */
-  #vacate(slot: number): void {
-    const cells = this.#cells
-    const mask = cells.length - 1
-    let gap = this.#hashes[slot] & mask
-    while ((cells[gap] & slotMask) !== slot) gap = (gap + 1) & mask
-    for (let i = (gap + 1) & mask; cells[i] !== 0; i = (i + 1) & mask) {
-      const wanted = this.#hashes[cells[i] & slotMask] & mask
-      // It may stand in the gap unless it wants a cell behind that.
-      if (((i - wanted) & mask) < ((i - gap) & mask)) continue
-      cells[gap] = cells[i]
-      gap = i
+  #moveFromMap(index: KeyCells, leaving: Iterator<[key: string, slot: number]>): void {
+    for (let n = 0; n < fewKeys; n++) {
+      const { done, value } = leaving.next()
+      if (done) {
+        this.#leaving = undefined
+        return
+      }
+      const [key, slot] = value
+      this.#map.delete(key)
+      index.add(hashOf(key), slot)
+      this.#moved++
     }
-    cells[gap] = 0
   }
 }
 

@@ -75,3 +75,38 @@ test('keys that look alike are different keys among many', () => {
     assert.equal(table.find(key), i % 2 === 0 ? 0 : i + 1, JSON.stringify(key))
   })
 })
+
+test('no key that is added waits for the growth of the whole', () => {
+  const table = new KeyTable()
+  const count = 300_000
+  let most = 0
+  for (let i = 1; i <= count; i++) {
+    const before = table.moved
+    table.add(`user:${i}`, i)
+    most = Math.max(most, table.moved - before)
+    // Where half of them are just now: in the Map, in the index, or in the one before it.
+    const known = 1 + ((i * 7_919) % i)
+    assert.equal(table.find(`user:${known}`), known)
+    assert.equal(table.find(`user:-${i}`), 0)
+  }
+  // Each doubling has moved all that were there. A few at a time, and what stands together with the last of them.
+  assert.ok(table.moved > 400_000, `${table.moved}`)
+  assert.ok(most < 2_000, `${most}`)
+})
+
+test('keys leave while they are on their way to another place', () => {
+  const table = new KeyTable()
+  // At each of these the keys begin to move; after the next eighth of them they have arrived.
+  for (const full of [32_768, 65_536, 131_072]) {
+    for (let i = table.size + 1; i <= full + 200; i++) table.add(`user:${i}`, i)
+    const moved = table.moved
+    for (let i = 1; i <= full; i += 2) table.delete(i)
+    for (let i = 1; i <= full; i++) assert.equal(table.find(`user:${i}`), i % 2 === 0 ? i : 0)
+    assert.equal(table.moved, moved)
+    for (let i = 1; i <= full; i += 2) table.add(`user:${i}`, i)
+    // Those that have left do not arrive.
+    assert.ok(table.moved > moved && table.moved - moved <= full / 2, `${table.moved - moved}`)
+    for (let i = 1; i <= full + 200; i++) assert.equal(table.find(`user:${i}`), i)
+    assert.equal(table.size, full + 200)
+  }
+})
