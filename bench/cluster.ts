@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { missing } from '../test/support/program.ts'
 import { startRedis } from '../test/support/redis-server.ts'
-import { compare, type ServerUnderLoad } from './harness/end-to-end.ts'
+import { compare, overSockets, type ServerUnderLoad } from './harness/end-to-end.ts'
 import { identityProvider } from './harness/identity-provider.ts'
 import type { Suite } from './suite.ts'
 
@@ -37,13 +37,13 @@ export const suite: Suite = {
         tokens: 100
       }
       const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
-      const pace = quick ? { rounds: 1, seconds: 1 } : { rounds: 5, seconds: 3 }
+      const driver = overSockets(load, tokens, quick ? 1 : 2)
+      const pace = { processes: quick ? 1 : 3, rounds: quick ? 1 : 3 }
       yield {
         name: load.name,
         servers: await compare(
           quick ? quickServers : servers,
-          load,
-          tokens,
+          driver,
           { ...setting, redisPort: redis.port },
           pace
         )

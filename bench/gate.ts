@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compare, type Pace } from './harness/end-to-end.ts'
+import { compare, overSockets, type Pace } from './harness/end-to-end.ts'
 import { identityProvider } from './harness/identity-provider.ts'
 import type { Load } from './harness/load.ts'
 import { servers, stack } from './servers/servers.ts'
@@ -28,8 +28,8 @@ const quickServers = servers.filter(
   ({ name, file }) => name === whole || name === withoutRecords || !['gate', 'express-stack'].includes(file)
 )
 
-const fullPace: Pace = { rounds: 12, seconds: 1 }
-const quickPace: Pace = { rounds: 2, seconds: 1 }
+const fullPace: Pace = { processes: 4, rounds: 3 }
+const quickPace: Pace = { processes: 1, rounds: 2 }
 
 export const suite: Suite = {
   async *endToEnd({ quick }) {
@@ -38,9 +38,10 @@ export const suite: Suite = {
       const { setting, sign } = await identityProvider(folder)
       for (const [i, load] of (quick ? loads.slice(0, 1) : loads).entries()) {
         const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
+        const driver = overSockets(load, tokens, 1)
         const compared = await (quick
-          ? compare(quickServers, load, tokens, setting, quickPace)
-          : compare(servers, load, tokens, setting, fullPace))
+          ? compare(quickServers, driver, setting, quickPace)
+          : compare(servers, driver, setting, fullPace))
         const result = { name: load.name, servers: compared }
         yield i === 0 ? { ...result, targets } : result
       }

@@ -24,7 +24,7 @@ export interface Row {
   close?(): void | Promise<void>
 }
 
-/** Servers under one load, each in a process of its own. CPU a request is the figure to trust on a noisy machine. */
+/** Servers under one load, each in processes of its own. CPU a request is the figure to trust on a noisy machine. */
 export interface EndToEndResult {
   name: string
   /** The first is the bare server, above which overhead counts. */
@@ -32,17 +32,22 @@ export interface EndToEndResult {
     name: string
     /** µs of user and system time of the server's process, a request: the first quartile of its slices. */
     cpuMicros: number
-    requestsPerSecond: number
-    p50Ms: number
-    p99Ms: number
-    p999Ms: number
     /** After the load and a garbage collection. */
     heapBytes: number
-    /** Percentiles of latency: share of requests below 1, and ms. */
-    latency: (readonly [share: number, ms: number])[]
+    /** What a client saw, if there was one. */
+    traffic?: Traffic
   }[]
   /** What the design asks for: the CPU of a server above bare, at most this share of another's. */
   targets?: { path: string; server: string; beside: string; share: number }[]
+}
+
+export interface Traffic {
+  requestsPerSecond: number
+  p50Ms: number
+  p99Ms: number
+  p999Ms: number
+  /** Percentiles of latency: share of requests below 1, and ms. */
+  latency: (readonly [share: number, ms: number])[]
 }
 
 export interface Figure {

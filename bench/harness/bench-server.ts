@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Setting, Used } from '../servers/serve.ts'
+import type { Question, Setting, Used } from '../servers/serve.ts'
 
 /** fast-jwt warns of a key builder that is not its own; the one here takes the whole token. */
 export const quiet = ['--disable-warning=FAST_JWT_CACHE_KEY_BUILDER_SECURITY_RISK']
@@ -57,6 +57,11 @@ export class BenchServer {
     return this.#ask('collect')
   }
 
+  /** What it used, after that many requests that came without a kernel. @param request the bytes of one whole request */
+  answered(requests: number, request: string): Promise<Used> {
+    return this.#ask({ requests, request })
+  }
+
   async stop(): Promise<void> {
     if (this.#gone.aborted) return
     const exited = once(this.#child, 'exit')
@@ -64,7 +69,7 @@ export class BenchServer {
     await exited
   }
 
-  async #ask(question: 'used' | 'collect'): Promise<Used> {
+  async #ask(question: Question): Promise<Used> {
     this.#child.send(question)
     const [used] = (await once(this.#child, 'message', { signal: this.#gone })) as [Used]
     return used

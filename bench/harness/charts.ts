@@ -12,7 +12,8 @@ export function charts({ results, endToEnd, timelines }: Report): Map<string, st
     drawn.set(`${slug(of)}.svg`, costChart(of, results))
   for (const result of endToEnd) {
     drawn.set(`${slug(result.name)}-cpu.svg`, overheadChart(result))
-    drawn.set(`${slug(result.name)}-latency.svg`, latencyChart(result))
+    if (result.servers.some(({ traffic }) => traffic !== undefined))
+      drawn.set(`${slug(result.name)}-latency.svg`, latencyChart(result))
   }
   for (const timeline of timelines) {
     drawn.set(`${slug(timeline.name)}-heap.svg`, heapChart(timeline))
@@ -56,9 +57,9 @@ function overheadChart({ name, servers }: EndToEndResult): string {
 }
 
 function latencyChart({ name, servers }: EndToEndResult): string {
-  const curves = servers.map(({ name, latency }) => ({
+  const curves = servers.map(({ name, traffic }) => ({
     name,
-    points: latency.map(([share, ms]) => [1 / (1 - share), ms] as const)
+    points: (traffic?.latency ?? []).map(([share, ms]) => [1 / (1 - share), ms] as const)
   }))
   return lineChart(
     `${name}: latency`,

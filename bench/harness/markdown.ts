@@ -25,7 +25,7 @@ export function markdown(title: string, report: Report): string {
 }
 
 const endToEndPreface =
-  'Each server in a process of its own, keep-alive, real RS256 tokens; slices in turn. CPU is user and system time of the whole server process, its helper threads included: the first quartile of the slices, since what else a machine does only adds to it. The rest are medians.'
+  'Each server in processes of its own, started anew several times, keep-alive, real RS256 tokens; slices in turn. CPU is user and system time of the whole server process, its helper threads included: the first quartile of the slices, since what else a machine does only adds to it. The rest are medians.'
 
 function targetsTable(report: Report): string {
   const targets = targetsOf(report)
@@ -76,10 +76,13 @@ function verdict(met: boolean, wanted: string): string {
 
 function endToEndTable({ name, servers }: EndToEndResult): string {
   const bare = servers[0].cpuMicros
-  const rows = servers.map(
-    ({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
-      `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${requestsPerSecond.toFixed(0)} | ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} / ${p999Ms.toFixed(2)} | ${(heapBytes / 1e6).toFixed(1)} |`
-  )
+  const rows = servers.map(({ name, cpuMicros, traffic, heapBytes }) => {
+    const seen =
+      traffic === undefined
+        ? ' | '
+        : `${traffic.requestsPerSecond.toFixed(0)} | ${traffic.p50Ms.toFixed(2)} / ${traffic.p99Ms.toFixed(2)} / ${traffic.p999Ms.toFixed(2)}`
+    return `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${seen} | ${(heapBytes / 1e6).toFixed(1)} |`
+  })
   return [
     `### ${name}`,
     '',

@@ -30,12 +30,15 @@ function endToEndLines({ name, servers }: EndToEndResult): string[] {
   const bare = servers[0].cpuMicros
   return [
     `${name}: µs of CPU a request, above bare, requests/s, p50/p99/p99.9 ms, heap MB`,
-    ...servers.map(({ name, cpuMicros, requestsPerSecond, p50Ms, p99Ms, p999Ms, heapBytes }) =>
+    ...servers.map(({ name, cpuMicros, traffic, heapBytes }) =>
       [
         cpuMicros.toFixed(1).padStart(7),
         `+${(cpuMicros - bare).toFixed(1)}`.padStart(7),
-        requestsPerSecond.toFixed(0).padStart(7),
-        `${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}/${p999Ms.toFixed(1)}`.padStart(15),
+        (traffic?.requestsPerSecond.toFixed(0) ?? '').padStart(7),
+        (traffic === undefined
+          ? ''
+          : `${traffic.p50Ms.toFixed(1)}/${traffic.p99Ms.toFixed(1)}/${traffic.p999Ms.toFixed(1)}`
+        ).padStart(15),
         (heapBytes / 1e6).toFixed(1).padStart(6),
         ` ${name}`
       ].join(' ')

@@ -5,7 +5,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { Redis } from 'ioredis'
 import { type GateOptions, ostiary } from '../../lib/index.ts'
 import { RedisRateLimiter } from '../../lib/redis.ts'
-import { answerParent, serve, setting, type Used } from './serve.ts'
+import { answerParent, type Question, serve, setting, type Used } from './serve.ts'
 
 const workers = 2
 
@@ -30,8 +30,8 @@ async function lead(): Promise<void> {
   })
 }
 
-async function ask(worker: Worker, question: unknown): Promise<Used> {
-  worker.send(question as string)
+async function ask(worker: Worker, question: Question): Promise<Used> {
+  worker.send(question)
   const [used] = (await once(worker, 'message')) as [Used]
   return used
 }

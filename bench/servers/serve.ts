@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { PerformanceObserver } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { keepTicksFast } from '../../lib/http/tick-objects.ts'
+import { MemorySocket } from '../harness/memory-socket.ts'
 
 export interface Setting {
   issuer: string
@@ -35,8 +36,14 @@ export function setting(): Setting {
   return JSON.parse(readFileSync(process.argv[2], 'utf8')) as Setting
 }
 
+/** `collect` garbage first; `request`: answer that many requests first, which come without a kernel. */
+export type Question = 'used' | 'collect' | { requests: number; request: string }
+
+/** Requests without a kernel that come in one turn of the event loop. */
+const requestsPerTurn = 100
+
 /** Listens, sends the port, and answers every message with what the process used so far. */
-export function serve(server: Pick<Server, 'listen' | 'address'>): void {
+export function serve(server: Server): void {
   // Else chance decides which servers pay for slow ticks: with the gate none does, and none else should.
   keepTicksFast()
   let collections = 0
@@ -44,9 +51,18 @@ export function serve(server: Pick<Server, 'listen' | 'address'>): void {
     collections += list.getEntries().length
   })
   observer.observe({ entryTypes: ['gc'] })
+  let socket: MemorySocket | undefined
   server.listen(0, '127.0.0.1', () => {
     answerParent((server.address() as AddressInfo).port, async question => {
       if (question === 'collect') (globalThis as { gc?: () => void }).gc?.()
+      if (typeof question === 'object') {
+        if (socket === undefined) {
+          socket = new MemorySocket(question.request)
+          server.emit('connection', socket)
+        }
+        for (let sent = 0; sent < question.requests; sent += requestsPerTurn)
+          await socket.send(requestsPerTurn)
+      }
       // The observer is told of a collection in turns of its own.
       await setTimeout(20)
       for (let turn = 0; turn < 3; turn++) await setImmediate()
@@ -58,8 +74,8 @@ export function serve(server: Pick<Server, 'listen' | 'address'>): void {
 }
 
 /** Tells the parent the port, and what it asks for. */
-export function answerParent(port: number, answer: (question: unknown) => Promise<Used>): void {
+export function answerParent(port: number, answer: (question: Question) => Promise<Used>): void {
   process.send?.({ port })
-  process.on('message', async question => process.send?.(await answer(question)))
+  process.on('message', async question => process.send?.(await answer(question as Question)))
   process.on('disconnect', () => process.exit(0))
 }
