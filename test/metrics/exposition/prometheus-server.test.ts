@@ -103,7 +103,7 @@ async function started(t: TestContext, args: readonly string[]): Promise<string>
       errors += chunk
     })
     const url = `http://127.0.0.1:${port}${prefix}`
-    while (child.exitCode === null) {
+    while (isRunning(child)) {
       const ready = await fetch(`${url}/-/ready`).catch(() => undefined)
       if (ready?.status === 200) return url
       await wait(100)
@@ -118,10 +118,15 @@ function results(answer: unknown): unknown[] {
 }
 
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null) {
+  if (isRunning(child)) {
     child.kill()
     await once(child, 'exit')
   }
+}
+
+/** Neither ended nor killed. */
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null
 }
 
 /** What `promtool check metrics` says of a text. */
