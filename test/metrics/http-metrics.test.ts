@@ -39,27 +39,25 @@ async function serve(
 ) {
   const measured = metrics(options)
   const port = await listen(t, createServer(pipeline(measured, believe).wrap(handler)))
+  /** A request, until it is measured: the end of an exchange may come a moment after the client has the answer. */
   const get = async (path = '/', headers: Record<string, string> = {}, method = 'GET') => {
+    const before = measured.getMetrics().duration.count
     const req = request({ port, path, headers, method, agent: false }).end()
     const [res] = (await once(req, 'response')) as [IncomingMessage]
     res.resume()
     await once(res, 'close')
+    await until(() => measured.getMetrics().duration.count > before)
     return res.statusCode
   }
   return { measured, port, get, text: (openMetrics = false) => textOf(measured.registry, openMetrics) }
 }
 
-/** The end of an exchange may come a moment after the client has the answer. */
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 120_000
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error('it never came')
-    await wait(2)
-  }
+  while (!condition()) await wait(2)
 }
 
 test('requests are filed by method, status, scheme and kind of caller', async t => {
-  const { get, text, measured } = await serve(t, {}, (req, res) => {
+  const { get, text, measured } = await serve(t, { clock: () => 0 }, (req, res) => {
     res.statusCode = Number(req.headers['x-status'] ?? 200)
     res.end()
   })
@@ -69,7 +67,6 @@ test('requests are filed by method, status, scheme and kind of caller', async t 
   await get('/a', { 'x-kind': 'machine', 'x-status': '404' }, 'POST')
   await get('/a', { 'x-kind': 'unknown', 'x-status': '503' }, 'PUT')
   await get('/a', {}, 'PROPFIND')
-  await until(() => measured.getMetrics().duration.count === 6)
   const counted = samples(text()).filter(sample => sample.name === `${duration}_count`)
   assert.deepEqual(
     counted.map(({ labels, value }) => [labels, value]),
@@ -108,7 +105,7 @@ test('the route is the template that is given for it, when it is one', async t =
     '/e': '',
     '/long': 'x'.repeat(300)
   }
-  const { get, text, measured } = await serve(t, {
+  const { get, text } = await serve(t, {
     route: (req, exchange) => {
       assert.equal(exchange, exchangeOf(req))
       if (req.url === '/throws') throw new Error('no router here')
@@ -118,7 +115,6 @@ test('the route is the template that is given for it, when it is one', async t =
   t.mock.method(process, 'emitWarning', (message: string) => reports.push(message))
   const paths = [...Object.keys(routes), '/unknown', '/throws']
   for (const path of paths) await get(path)
-  await until(() => measured.getMetrics().duration.count === paths.length)
   assert.equal(sampleOf(text(), `${duration}_count`, { http_route: '/orders/:id' }), 1)
   assert.equal(sampleOf(text(), `${duration}_count`, { http_route: '_OTHER' }), 1)
   const unrouted = samples(text()).filter(s => s.name === `${duration}_count` && !('http_route' in s.labels))
@@ -130,13 +126,12 @@ test('the route is the template that is given for it, when it is one', async t =
 })
 
 test('time to first byte ends with the head, the duration with the body', async t => {
-  const { get, text, measured } = await serve(t, {}, async (_req, res) => {
+  const { get, text, measured } = await serve(t, { clock: () => 0 }, async (_req, res) => {
     res.write('first')
     await wait(30)
     res.end('last')
   })
   await get()
-  await until(() => measured.getMetrics().duration.count === 1)
   const { duration: whole, timeToFirstByte } = measured.getMetrics('minute')
   assert.equal(timeToFirstByte.count, 1)
   assert.ok(whole.maxMs >= timeToFirstByte.maxMs + 25, `${whole.maxMs} after ${timeToFirstByte.maxMs}`)
@@ -147,7 +142,6 @@ test('time to first byte ends with the head, the duration with the body', async 
 test('the histograms behind the percentiles can be encoded and merged', async t => {
   const { get, measured } = await serve(t, {})
   for (let i = 0; i < 5; i++) await get()
-  await until(() => measured.getMetrics().duration.count === 5)
   const merged = new Histogram()
   for (const histogram of Object.values(measured.histograms)) {
     assert.equal(histogram.count, 5)
@@ -204,20 +198,18 @@ test('a handler that throws after the head has failed', async t => {
 })
 
 test('refusals are counted by stage and reason', async t => {
-  const { get, text, measured } = await serve(t, {}, req => {
+  const { get, text } = await serve(t, {}, req => {
     refuse(exchangeOf(req), 'authenticate', 'expired', { status: 401 })
   })
   await get()
   await get()
-  await until(() => measured.getMetrics().duration.count === 2)
   assert.equal(sampleOf(text(), 'ostiary_refusals_total', { stage: 'authenticate', reason: 'expired' }), 2)
 })
 
 test('past the cap, requests share one series, and none is lost', async t => {
-  const { get, text, measured } = await serve(t, { maxSeries: 3, route: req => req.url! })
+  const { get, text } = await serve(t, { maxSeries: 3, route: req => req.url! })
   for (let i = 0; i < 10; i++) await get(`/${i}`)
   await get('/0')
-  await until(() => measured.getMetrics().duration.count === 11)
   const counted = samples(text()).filter(sample => sample.name === `${duration}_count`)
   assert.deepEqual(
     counted.map(({ labels, value }) => [labels['http_route'] ?? labels['otel_metric_overflow'], value]),
@@ -234,18 +226,16 @@ test('past the cap, requests share one series, and none is lost', async t => {
 test('a sampled trace is the exemplar of its bucket in OpenMetrics, and in nothing else', async t => {
   const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
   const header = { traceparent: `00-${trace}-00f067aa0ba902b7-01` }
-  const { get, text, measured } = await serve(t, { bounds: [3_600] })
+  const { get, text } = await serve(t, { bounds: [3_600] })
   t.mock.timers.enable({ apis: ['Date'], now: 1_900_000_000_000 })
   await get('/', header)
   await get('/', { traceparent: `00-${trace.replace('4b', '5b')}-00f067aa0ba902b7-01` })
-  await until(() => measured.getMetrics().duration.count === 2)
   const exemplar = `le="3600\\.0"\\} 2 # \\{trace_id="${trace}",span_id="00f067aa0ba902b7"\\} \\d+\\.\\d+ 1900000000(\\.0)?$`
   assert.match(text(true), new RegExp(exemplar, 'm'), 'the first of a second stays')
   assert.ok(!text().includes(trace))
 
   const off = await serve(t, { exemplars: false })
   await off.get('/', header)
-  await until(() => off.measured.getMetrics().duration.count === 1)
   assert.ok(!off.text(true).includes(trace))
 })
 
@@ -277,7 +267,7 @@ test('windows follow the clock that is given', async t => {
   const time = { ms: 0 }
   const { get, measured, text } = await serve(t, { clock: () => time.ms })
   await get()
-  await until(() => measured.getMetrics().duration.count === 1)
+  assert.equal(measured.getMetrics('minute').duration.count, 1)
   time.ms = 70_000
   assert.equal(measured.getMetrics('minute').duration.count, 0)
   assert.equal(measured.getMetrics('hour').duration.count, 1)
@@ -309,12 +299,11 @@ test('wrong options are named, with what was given', () => {
 })
 
 test('a method that is overridden on the way does not unbalance what is in flight', async t => {
-  const { get, text, measured } = await serve(t, {}, (req, res) => {
+  const { get, text } = await serve(t, {}, (req, res) => {
     req.method = 'DELETE'
     res.end()
   })
   await get('/', {}, 'POST')
-  await until(() => measured.getMetrics().duration.count === 1)
   const active = samples(text()).filter(sample => sample.name === 'http_server_active_requests')
   assert.deepEqual(active, [
     {

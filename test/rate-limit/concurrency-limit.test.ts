@@ -69,6 +69,7 @@ test('over the limit: 503 with Retry-After, and a place as soon as one is free',
   const limited = concurrencyLimit({ max: 2 })
   const { open, url } = await holding(t, limited)
   const first = fetch(url)
+  await until(() => open.length === 1)
   const second = fetch(url)
   await until(() => open.length === 2)
   const refused = await fetch(url)
@@ -135,7 +136,7 @@ test('a place is free exactly once, whatever becomes of the request', async t =>
 })
 
 test('the queue: in order, bounded, and left when the client leaves', async t => {
-  const limited = concurrencyLimit({ max: 1, queue: 2, queueTimeoutMs: 60_000 })
+  const limited = concurrencyLimit({ max: 1, queue: 2, queueTimeoutMs: 3_600_000 })
   const { open, url, port } = await holding(t, limited)
   const first = fetch(url)
   await until(() => open.length === 1)
@@ -178,7 +179,7 @@ test('perKey: one client has not all places, and does not hold up the others in 
     max: 3,
     perKey: 1,
     queue: 5,
-    queueTimeoutMs: 60_000,
+    queueTimeoutMs: 3_600_000,
     identifier: req => String(req.headers['u'])
   })
   const { open, url } = await holding(t, limited)
@@ -220,7 +221,13 @@ function fieldsOf(response: Response) {
 }
 
 test('the headers say how many at a time, and how many more', async t => {
-  const limited = concurrencyLimit({ max: 3, perKey: 2, queue: 1, queueTimeoutMs: 60_000, name: 'at once' })
+  const limited = concurrencyLimit({
+    max: 3,
+    perKey: 2,
+    queue: 1,
+    queueTimeoutMs: 3_600_000,
+    name: 'at once'
+  })
   const { open, url } = await holding(t, limited)
   const responses: Promise<Response>[] = []
   for (let i = 1; i <= 2; i++) {

@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import type { Identity } from '../../lib/http/exchange.ts'
-import { pipeline, type Stage, stageMiddleware } from '../../lib/http/pipeline.ts'
+import { type Middleware, pipeline, type Stage, stageMiddleware } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
 import {
   type FailedAttemptLimitOptions,
@@ -12,14 +12,17 @@ import {
 } from '../../lib/rate-limit/failed-attempt-limit.ts'
 import { listen } from '../support/server.ts'
 
-/** Takes a while, as the verification of a signature does, and knows one token. */
-function authentication(tried: string[]): Stage {
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+/** Takes a while, as the verification of a signature does: until all are there who are to come. Knows one token. */
+function authentication(tried: string[], allThere = () => true): Stage {
   return {
     name: 'authentication',
     async enter(exchange) {
       const token = String(exchange.req.headers.authorization)
       tried.push(token)
-      await new Promise(resolve => setTimeout(resolve, 5))
+      do await turn()
+      while (!allThere())
       if (token !== 'Bearer right')
         return refuse(exchange, 'authentication', 'invalid_token', { status: 401 })
       exchange.user = { key: 'user:a' } as Identity
@@ -31,7 +34,13 @@ function authentication(tried: string[]): Stage {
 test('a hundred guesses at once: no more are tried than the limit, and the rest is told when', async t => {
   const tried: string[] = []
   const limit = failedAttemptLimit({ maxRequests: 5, windowSeconds: 60, clock: () => 0 })
-  const stages = pipeline(limit, stageMiddleware(authentication(tried)), limit.passed)
+  let come = 0
+  const counted: Middleware = (_req, _res, next) => {
+    come++
+    next()
+  }
+  const authenticated = stageMiddleware(authentication(tried, () => come >= 100))
+  const stages = pipeline(counted, limit, authenticated, limit.passed)
   const url = `http://127.0.0.1:${await listen(t, createServer(stages.wrap((_req, res) => res.end('ok'))))}`
   const guess = async (i: number) => {
     const response = await fetch(url, { headers: { authorization: `Bearer wrong-${i}` } })
@@ -73,7 +82,12 @@ test('who is right is never limited, one after the other or while a response goe
 test('fifty right ones at once wait for each other, and none is refused, then or later', async t => {
   const tried: string[] = []
   const limit = failedAttemptLimit({ maxRequests: 5, windowSeconds: 60 })
-  const stages = pipeline(limit, stageMiddleware(authentication(tried)), limit.passed)
+  let mostWaiting = 0
+  const allThere = () => {
+    mostWaiting = Math.max(mostWaiting, limit.stage.stats.waiting)
+    return mostWaiting === 45
+  }
+  const stages = pipeline(limit, stageMiddleware(authentication(tried, allThere)), limit.passed)
   const url = `http://127.0.0.1:${await listen(t, createServer(stages.wrap((_req, res) => res.end('ok'))))}`
   const ask = async (token: string) =>
     (await fetch(url, { headers: { authorization: `Bearer ${token}` } })).status
@@ -94,17 +108,17 @@ test('who leaves while waiting is not tried', async t => {
   const port = await listen(t, createServer(handler))
   const url = `http://127.0.0.1:${port}`
   const first = fetch(url)
-  while (open.length === 0) await new Promise(resolve => setImmediate(resolve))
+  while (open.length === 0) await turn()
   const socket = connect(port, '127.0.0.1')
   socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-  while (limit.stage.stats.waiting === 0) await new Promise(resolve => setImmediate(resolve))
+  while (limit.stage.stats.waiting === 0) await turn()
   socket.destroy()
-  while (limit.stage.stats.waiting === 1) await new Promise(resolve => setImmediate(resolve))
+  while (limit.stage.stats.waiting === 1) await turn()
   const last = fetch(url)
-  while (limit.stage.stats.waiting === 0) await new Promise(resolve => setImmediate(resolve))
+  while (limit.stage.stats.waiting === 0) await turn()
   open[0].end()
   assert.equal((await first).status, 200)
-  while (open.length === 1) await new Promise(resolve => setImmediate(resolve))
+  while (open.length === 1) await turn()
   open[1].end()
   assert.equal((await last).status, 200)
   assert.equal(open.length, 2)
@@ -141,7 +155,7 @@ test('who hangs up before the answer has had the attempt all the same', async t 
     const socket = connect(port, '127.0.0.1')
     socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
     const before = reached + limit.stage.stats.refused
-    while (reached + limit.stage.stats.refused === before) await new Promise(resolve => setImmediate(resolve))
+    while (reached + limit.stage.stats.refused === before) await turn()
     socket.destroy()
     await once(socket, 'close')
   }

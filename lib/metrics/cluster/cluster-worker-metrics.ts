@@ -59,7 +59,8 @@ export class WorkerMetrics {
 
   /** Reports now. Before a worker disconnects on purpose: what comes later cannot be told any more. */
   async flush(): Promise<void> {
-    await this.#sending
+    // Another may have begun before this one's turn came: pieces of two reports would be taken for one.
+    while (this.#sending !== undefined) await this.#sending
     await this.#report()
   }
 

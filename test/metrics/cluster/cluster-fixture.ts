@@ -8,7 +8,7 @@ import { MetricsCollector } from '../../../lib/metrics/metrics-collector.ts'
 export type ClusterOrder =
   | { order: 'record'; values: number[] }
   | { order: 'hang'; ms: number }
-  | { order: 'flush' }
+  | { order: 'flush'; times?: number }
   | { order: 'close' }
   | { order: 'exit' }
   | { order: 'nothing' }
@@ -48,7 +48,7 @@ process.on('message', async (message: ClusterOrder) => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, message.ms)
     return
   } else if (message.order === 'flush') {
-    await metrics.flush()
+    await Promise.all(Array.from({ length: message.times ?? 1 }, () => metrics.flush()))
   } else if (message.order === 'close') {
     await metrics.close()
   } else if (message.order === 'exit') {

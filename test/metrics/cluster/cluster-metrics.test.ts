@@ -48,7 +48,7 @@ describe('clusterMetrics', () => {
   })
 
   it('adds up what all workers counted, exactly, and keeps gauges apart', async t => {
-    const metrics = clusterMetrics({ timeoutMs: 60_000 })
+    const metrics = clusterMetrics({ timeoutMs: 600_000 })
     t.after(() => metrics.close())
     const alone = new Histogram({ highest: 60e6 })
     for (const [i, worker] of workers.entries()) {
@@ -118,7 +118,7 @@ describe('clusterMetrics', () => {
   })
 
   it('keeps what workers counted that are gone, and takes in those that come', async t => {
-    const metrics = clusterMetrics({ timeoutMs: 60_000 })
+    const metrics = clusterMetrics({ timeoutMs: 600_000 })
     t.after(() => metrics.close())
     const [first, , third] = workers as [Worker, Worker, Worker]
     await metrics.refresh()
@@ -158,8 +158,25 @@ describe('clusterMetrics', () => {
     await once(worker, 'disconnect')
   })
 
+  it('hears one report after the other, however many are asked for at once', async t => {
+    const metrics = clusterMetrics({ timeoutMs: 600_000 })
+    t.after(() => metrics.close())
+    const worker = await fork()
+    await tell(worker, { order: 'record', values: [1, 2] })
+    const labels = { cluster_worker: String(worker.id) }
+    for (const askToo of [false, true]) {
+      const refreshed = askToo ? metrics.refresh() : undefined
+      await tell(worker, { order: 'flush', times: 3 })
+      await refreshed
+      assert.equal(sampleOf(metrics.toPrometheus(), 'busy', labels), 2)
+    }
+    worker.process.kill('SIGKILL')
+    await once(worker, 'disconnect')
+  })
+
   it('does not wait for a worker that dies', async t => {
-    const [worker] = Object.values(cluster.workers!) as [Worker]
+    // One that was killed before may still be listed.
+    const [worker] = Object.values(cluster.workers!).filter(listed => listed!.isConnected()) as [Worker]
     // What it was asked for before comes before this is done.
     await tell(worker, { order: 'flush' })
     const metrics = clusterMetrics({ timeoutMs: 600_000 })

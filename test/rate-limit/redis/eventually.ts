@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export async function eventually<T>(ask: () => Promise<T>): Promise<T> {
-  const end = performance.now() + 120_000
+  const end = performance.now() + 600_000
   for (;;) {
     try {
       return await ask()

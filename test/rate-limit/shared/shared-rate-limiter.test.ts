@@ -426,7 +426,8 @@ describe('SharedRateLimiter', () => {
       maxRequests: 2,
       windowSeconds: 60,
       lockTimeoutMs: 20,
-      maxKeys: 1_000
+      maxKeys: 1_000,
+      clock: () => 0
     })
     for (let i = 0; i < 100; i++) limiter.consume(`key ${i}`)
     const start = new SharedArrayBuffer(4)
