@@ -10,6 +10,7 @@ import { BatchTree } from '../../lib/audit/sealed-tree.ts'
 import { verifySealedLog } from '../../lib/audit/verify-sealed-log.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { settledKeyState } from './key-state.ts'
 
 function newBatches(path: string, key: SealingKey): SealedBatches {
   return new SealedBatches({
@@ -72,6 +73,7 @@ test('a log that goes on under another key than its key file makes is not taken 
   const path = join(temporaryFolder(), 'audit.jsonl')
   const log = new SealedLog({ path })
   await log.flush()
+  await settledKeyState(path)
   copyFileSync(`${path}.key`, `${path}.key.old`)
   await log.close()
   copyFileSync(`${path}.key.old`, `${path}.key`)

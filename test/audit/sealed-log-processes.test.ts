@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -35,9 +35,20 @@ function start(path: string, program: string, options = '', shell: string[] = []
   return spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-async function firstWords(child: ChildProcess): Promise<string> {
-  const [words] = await once(child.stdout!, 'data')
-  return String(words)
+/** The first line that the program prints. */
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let said = ''
+    let complained = ''
+    child.stdout!.setEncoding('utf8').on('data', text => {
+      said += text
+      if (said.includes('\n')) resolve(said.slice(0, said.indexOf('\n')))
+    })
+    child.stderr!.setEncoding('utf8').on('data', text => {
+      complained += text
+    })
+    child.on('close', () => reject(new Error(`the program ended without a line: ${complained}`)))
+  })
 }
 
 const writeForEver = `
@@ -54,10 +65,9 @@ test('a process that is killed while it writes: what it sealed stays right, and 
   let publicKey = ''
   for (let round = 1; round <= 3; round++) {
     const child = start(path, writeForEver, 'flushIntervalMs: 1, checkpointMs: 20')
-    const words = await firstWords(child)
-    publicKey = words.trim()
-    const size = existsSync(path) ? readFileSync(path).length : 0
-    while (readFileSync(path).length < size + 300_000) await new Promise(resolve => setTimeout(resolve, 5))
+    publicKey = await firstLine(child)
+    const { size } = statSync(path)
+    while (statSync(path).size < size + 300_000) await new Promise(resolve => setTimeout(resolve, 5))
     child.kill('SIGKILL')
     await once(child, 'close')
     // The end may be torn; nothing else is wrong.
@@ -99,8 +109,9 @@ test('a process that just exits loses no line, in the middle of a write or not',
       const busy = () => { for (let i = 0; i < 8; i++) pbkdf2('a', 'b', 20_000, 32, 'sha256', () => {}) }
       ${wait === '' ? 'process.exit(0)' : wait}`
     const child = start(path, program, 'flushIntervalMs: 60_000')
-    const publicKey = (await firstWords(child)).trim()
-    const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode]
+    const exited = once(child, 'exit')
+    const publicKey = await firstLine(child)
+    const [code] = await exited
     assert.equal(code, 0)
     const { ok, sealed, problems } = await verifySealedLog(path, { publicKey })
     assert.deepEqual(problems, [])
@@ -155,7 +166,7 @@ test('a file that takes only half of a batch: after rotation the whole batch is 
     await log.close()
     console.log(JSON.stringify({ code, batches, publicKey: log.publicKey, written: log.stats.written }))`
   const limited = ['/bin/sh', '-c', 'unset NODE_V8_COVERAGE; ulimit -f 256; exec "$0" "$@"']
-  const words = await firstWords(start(path, program, 'flushIntervalMs: 60_000', limited))
+  const words = await firstLine(start(path, program, 'flushIntervalMs: 60_000', limited))
   const { code, batches, publicKey, written } = JSON.parse(words)
   assert.deepEqual({ code, written }, { code: 'EFBIG', written: batches * 40 })
   const { problems, sealed, events, setAside } = await verifySealedLog([`${path}.1`, path], { publicKey })
@@ -171,25 +182,25 @@ test('a file that takes only half of a batch: after rotation the whole batch is 
 const leftOver: [string, object | string, number][] = [
   ['of a process that is gone', { pid: 2 ** 22 + 1, host: hostname() }, 0],
   ['of this process number, in another life', { pid: process.pid, host: hostname() }, 0],
-  ['of another host, long ago', { pid: 1, host: 'elsewhere' }, 31],
-  ['that says nothing, long ago', '', 31]
+  ['of another host, long ago', { pid: 1, host: 'elsewhere' }, 30_001],
+  ['that says nothing, long ago', '', 30_001]
 ]
 
-for (const [what, holder, secondsAgo] of leftOver) {
-  test(`a lock is taken over: one ${what}`, async () => {
+for (const [what, holder, msAgo] of leftOver) {
+  test(`a lock is taken over: one ${what}`, async t => {
     const path = newPath()
     writeFileSync(`${path}.lock`, typeof holder === 'string' ? holder : JSON.stringify(holder))
-    const touched = new Date(Date.now() - secondsAgo * 1_000)
-    utimesSync(`${path}.lock`, touched, touched)
+    t.mock.timers.enable({ apis: ['Date'], now: Math.ceil(statSync(`${path}.lock`).mtimeMs) + msAgo })
     const log = new SealedLog({ path })
     await log.close()
     assert.equal(existsSync(`${path}.lock`), false)
   })
 }
 
-test('a fresh lock of another host is not taken over', () => {
+test('a fresh lock of another host is not taken over', t => {
   const path = newPath()
   writeFileSync(`${path}.lock`, JSON.stringify({ pid: 1, host: 'elsewhere' }))
+  t.mock.timers.enable({ apis: ['Date'], now: Math.floor(statSync(`${path}.lock`).mtimeMs) + 30_000 })
   assert.throws(() => new SealedLog({ path }), /is in use by process 1 on elsewhere/)
 })
 

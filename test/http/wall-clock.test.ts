@@ -51,7 +51,11 @@ test('a process that is held up between the readings of the two clocks looks aga
 })
 
 test('reads the real clocks by default', () => {
-  const before = Date.now()
-  const now = new WallClock().now()
-  assert.ok(now >= before - 1 && now <= Date.now() + 1)
+  const isRight = () => {
+    const before = Date.now()
+    const now = new WallClock().now()
+    return now >= before - 1 && now <= Date.now() + 1
+  }
+  // Somebody may set the system's clock in the middle of it, or the process be held up; not each time.
+  assert.ok(Array.from({ length: 100 }).some(isRight))
 })

@@ -1,11 +1,19 @@
 /** The same server with and without Ostiary, compared byte by byte. */
-import assert from 'node:assert/strict'
+import assert, { AssertionError } from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse
+} from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 import { type Exchange, type Outcome, openExchange } from '../../lib/http/exchange.ts'
 import type { HeaderLines } from '../../lib/http/head.ts'
-import { pipeline } from '../../lib/http/pipeline.ts'
+import { composed, type Middleware } from '../../lib/http/pipeline.ts'
+import { Reporter } from '../../lib/http/reporter.ts'
 
 export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
 
@@ -17,20 +25,38 @@ export interface Sighting {
   ends: number
 }
 
+/** Waits for what is bound to come about; a test that waits in vain runs into its own timeout. */
+export async function until(reached: () => boolean): Promise<void> {
+  while (!reached()) await turn()
+}
+
 /** Remembers the end of every exchange it is shown. */
 export class Watch {
   readonly sightings: Sighting[] = []
+  /** An assertion in a handler or a listener fails the test that waits, and not only its request. */
+  #failure: AssertionError | undefined
+  readonly #reporter = new Reporter({
+    intervalMs: 0,
+    onReport: ({ error }) => {
+      if (!(error instanceof AssertionError)) return
+      this.#failure ??= error
+      // The test ends here, and its server with it.
+      for (const server of running) closeNow(server)
+      this.#wake()
+    }
+  })
   #openedCount = 0
   readonly #waiting: { reached: () => boolean; resolve: () => void }[] = []
 
   /** A request handler that opens the exchange, watches its end, and goes on to `handler`. */
   over(handler: Handler, prepare?: (exchange: Exchange) => void): Handler {
-    return pipeline((req, res, next) => {
+    const watching: Middleware = (req, res, next) => {
       const exchange = openExchange(req, res)
       this.add(exchange)
       prepare?.(exchange)
       next()
-    }).wrap(handler)
+    }
+    return composed([watching], { reporter: this.#reporter }).wrap(handler)
   }
 
   add(exchange: Exchange): void {
@@ -49,19 +75,19 @@ export class Watch {
     return this.#until(() => this.#openedCount >= count)
   }
 
-  /** Resolves when `count` exchanges have ended; a test that waits in vain runs into its own timeout. */
+  /** Resolves when `count` exchanges have ended. */
   async ended(count: number): Promise<Sighting[]> {
     await this.#until(() => this.sightings.length >= count)
     return this.sightings
   }
 
-  #until(reached: () => boolean): Promise<void> {
-    if (reached()) return Promise.resolve()
-    return new Promise(resolve => this.#waiting.push({ reached, resolve }))
+  async #until(reached: () => boolean): Promise<void> {
+    if (!reached()) await new Promise<void>(resolve => this.#waiting.push({ reached, resolve }))
+    if (this.#failure !== undefined) throw this.#failure
   }
 
   #wake(): void {
-    for (const { reached, resolve } of this.#waiting) if (reached()) resolve()
+    for (const { reached, resolve } of this.#waiting) if (this.#failure !== undefined || reached()) resolve()
   }
 }
 
@@ -71,19 +97,36 @@ export interface Started {
   stop(): Promise<void>
 }
 
+const running = new Set<Server>()
+
+function closeNow(server: Server): void {
+  server.closeAllConnections()
+  server.close()
+}
+
 export async function start(handler: Handler, options: ServerOptions = {}): Promise<Started> {
   const server = createServer(options, handler as (req: IncomingMessage, res: ServerResponse) => void)
   const sockets: Socket[] = []
-  server.on('connection', socket => sockets.push(socket))
+  let open = 0
+  // On a machine that stands still for a while the client may just be sending the next request.
+  server.keepAliveTimeout = 600_000
+  server.on('connection', socket => {
+    sockets.push(socket)
+    open++
+    socket.on('close', () => open--)
+  })
+  running.add(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
     sockets,
     async stop() {
-      server.closeAllConnections()
-      server.close()
+      running.delete(server)
+      closeNow(server)
       await once(server, 'close')
+      // The server says it before its last sockets do.
+      await until(() => open === 0)
     }
   }
 }
