@@ -194,15 +194,21 @@ async function until(holds: () => boolean): Promise<void> {
 test('an identity provider that is down at start: 503 until keys arrive', async t => {
   const issuer = await localIssuer(t)
   issuer.fault = 'down'
-  // Timers stand still: no second attempt fails in the meantime.
+  // Timers stand still: no attempt fails in the meantime but that of `ready`, if the first has failed by then.
   const clock = new SimulatedTime()
-  const { bear, verifier } = await guardedServer(t, { issuer: issuer.url, audience: issuer.audience, clock })
+  const { bear, verifier } = await guardedServer(t, {
+    issuer: issuer.url,
+    audience: issuer.audience,
+    jwksCache: { random: () => 0.5 },
+    clock
+  })
   const token = await issuer.issue()
   clock.wallShift = Date.now() - clock.now()
   await assert.rejects(verifier.ready(), /JWKS of http:.*openid-configuration/)
   const refused = await bear(token)
   assert.equal(refused.status, 503)
-  assert.match(refused.headers['retry-after'] ?? '', /^[12]$/)
+  const failures = verifier.stats.jwks[issuer.url]?.consecutiveFailures as number
+  assert.equal(refused.headers['retry-after'], String(2 ** (failures - 1)))
   assert.equal(refused.headers['www-authenticate'], undefined)
   assert.equal(refused.reason, 'keys_unavailable')
   assert.ok(!refused.raw.includes(issuer.url))

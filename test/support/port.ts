@@ -11,12 +11,13 @@ process.once('exit', () => {
 })
 
 /**
- * Systems hand out ports from 32 768 for `listen(0)` and for outgoing connections: one below stays free between two starts of a
- * server. No other test gets it while this process lives. It may be taken all the same; whoever starts the server looks.
+ * Systems hand out ports from 32 768, and some from 16 000, for `listen(0)` and for outgoing connections: one below stays free
+ * between two starts of a server. No other test gets it while this process lives. It may be taken all the same; whoever starts
+ * the server looks.
  */
 export function portBelowTheEphemeral(): number {
   for (;;) {
-    const port = randomInt(20_000, 30_000)
+    const port = randomInt(11_000, 16_000)
     if (isOurs(port)) return port
   }
 }
