@@ -373,7 +373,7 @@ test('with nothing on, it is a pipeline with an exchange', async t => {
 
 test('the client behind a trusted proxy is audited and limited', async t => {
   const { call, events } = await guard(t, {
-    options: { auth: false, trustProxy: 1, rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    options: { auth: false, trustProxy: 1, rateLimit: { maxRequests: 1, windowSeconds: 60, clock: () => 0 } },
     handler: (_req, res) => res.end()
   })
   assert.equal((await call('/', undefined, { 'x-forwarded-for': '198.51.100.7' })).status, 200)

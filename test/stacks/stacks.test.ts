@@ -266,7 +266,7 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       const path = join(folder, 'audit.jsonl')
       const gate = ostiary({
         auth: { issuer: issuer.url, audience, jwks: issuer.jwks },
-        rateLimit: { maxRequests: 4, windowSeconds: 60 },
+        rateLimit: { maxRequests: 4, windowSeconds: 60, clock: () => 0 },
         audit: { path },
         metrics: true,
         onReport() {}
@@ -317,7 +317,7 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       assert.equal((await get('/hello', token)).status, 200)
       const limited = await get('/hello', token)
       assert.equal(limited.status, 429)
-      assert.ok(Number(limited.headers['retry-after']) >= 1)
+      assert.equal(Number(limited.headers['retry-after']), 60)
 
       await gate.flush()
       const events = (await readFile(path, 'utf8'))
