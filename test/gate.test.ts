@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener, request } from 'node:http'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import connect from 'connect'
 import { WebSocket, WebSocketServer } from 'ws'
 import { LocalIssuer } from '../examples/local-issuer.ts'
@@ -39,6 +40,7 @@ interface Guarded {
   folder: string
   auditPath: string
   reports: Report[]
+  /** Resolves when the answer is here and its exchange has ended. */
   call(path: string, token?: string, headers?: Record<string, string>): Promise<Response>
   events(): Promise<Record<string, unknown>[]>
 }
@@ -57,7 +59,7 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
   const auditPath = join(folder, 'audit.jsonl')
   const reports: Report[] = []
   const gate = ostiary({
-    auth: { issuer: issuer.url, audience },
+    auth: { issuer: issuer.url, audience, jwksCache: { timeoutMs: 600_000 } },
     rateLimit: { maxRequests: 100, windowSeconds: 60 },
     audit: { path: auditPath },
     usage: { sqlite: join(folder, 'usage.db') },
@@ -66,7 +68,13 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
     ...setup.options
   })
   const handler = setup.handler ?? ((req, res) => res.end(`hello ${req.user?.id}\n`))
-  const port = await listen(t, createServer(gate.wrap(handler)))
+  const guarded = gate.wrap(handler)
+  let ended = 0
+  const server = createServer((req, res) => {
+    guarded(req, res)
+    exchangeOf(req).onEnd(() => ended++)
+  })
+  const port = await listen(t, server)
   t.after(async () => {
     await gate.close()
   })
@@ -76,10 +84,14 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
     folder,
     auditPath,
     reports,
-    call: (path, token, headers = {}) =>
-      fetch(`http://127.0.0.1:${port}${path}`, {
+    async call(path, token, headers = {}) {
+      const before = ended
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
         headers: token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` }
-      }),
+      })
+      while (ended === before) await turn()
+      return answer
+    },
     async events() {
       await gate.flush()
       return (await readFile(auditPath, 'utf8'))
@@ -88,6 +100,12 @@ async function guard(t: TestContext, setup: Setup = {}): Promise<Guarded> {
         .map(line => JSON.parse(line))
     }
   }
+}
+
+/** The token with another signature. */
+function forged(token: string): string {
+  const at = token.lastIndexOf('.') + 1
+  return `${token.slice(0, at)}${token[at] === 'A' ? 'B' : 'A'}${token.slice(at + 1)}`
 }
 
 async function scrape(t: TestContext, gate: Gate): Promise<string> {
@@ -159,7 +177,7 @@ test('every refusal is answered, audited under its type, and counted', async t =
   const human = await issuer.issue(person)
   const expected: [number, string, string | undefined][] = [
     [401, 'auth_failure', undefined],
-    [401, 'auth_failure', `${human.slice(0, -4)}AAAA`],
+    [401, 'auth_failure', forged(human)],
     [200, 'request_success', human],
     [429, 'request_error', human],
     [403, 'access_denied', await issuer.issue(machine)]
@@ -231,6 +249,7 @@ test('the gate works in Connect, and mounted twice runs once', async t => {
     headers: { authorization: `Bearer ${await issuer.issue(person)}` }
   })
   assert.equal(await answer.text(), '/api/orders jane')
+  while (gate.auditLogger!.stats.events === 0) await turn()
   assert.equal(answer.headers.get('x-ratelimit-remaining'), '99')
   assert.deepEqual(
     (await events()).map(({ path }) => path),
@@ -290,6 +309,8 @@ test('a locked database costs no request; rows wait and are stored when it is fr
 test('close lets nobody in, keeps what it has, and is safe to call twice', async t => {
   let release: () => void = () => {}
   const { gate, issuer, call, auditPath } = await guard(t, {
+    // However long this process is held up, the grace is not over before the request is.
+    options: { closeGraceMs: 600_000 },
     handler: async (_req, res) => {
       await new Promise<void>(resolve => {
         release = resolve
@@ -299,7 +320,7 @@ test('close lets nobody in, keeps what it has, and is safe to call twice', async
   })
   const token = await issuer.issue(person)
   const open = call('/slow', token)
-  while (gate.collector?.getMetrics().tokensValidated === 0) await new Promise(setImmediate)
+  while (gate.collector?.getMetrics().tokensValidated === 0) await turn()
   const closed = gate.close()
   const refused = await call('/', token)
   assert.equal(refused.status, 503)
@@ -319,7 +340,7 @@ test('close waits no longer than its grace for a request that does not end', asy
   const { gate, issuer, call } = await guard(t, { options: { closeGraceMs: 20 }, handler: () => {} })
   const open = call('/', await issuer.issue(person))
   open.catch(() => {})
-  while (gate.collector?.getMetrics().tokensValidated === 0) await new Promise(setImmediate)
+  while (gate.collector?.getMetrics().tokensValidated === 0) await turn()
   await gate.close()
 })
 
@@ -407,7 +428,7 @@ test('with nothing on, it is a pipeline with an exchange', async t => {
 
 test('the client behind a trusted proxy is audited and limited', async t => {
   const { call, events } = await guard(t, {
-    options: { auth: false, trustProxy: 1, rateLimit: { maxRequests: 1, windowSeconds: 60 } },
+    options: { auth: false, trustProxy: 1, rateLimit: { maxRequests: 1, windowSeconds: 60, clock: () => 0 } },
     handler: (_req, res) => res.end()
   })
   assert.equal((await call('/', undefined, { 'x-forwarded-for': '198.51.100.7' })).status, 200)
@@ -435,7 +456,7 @@ test('a client that leaves is audited as aborted, with no status', async t => {
   client.end()
   await arrival
   client.destroy()
-  while (gate.auditLogger?.stats.events === 0) await new Promise(setImmediate)
+  while (gate.auditLogger?.stats.events === 0) await turn()
   const [event] = await events()
   assert.equal(event.status_code, 0)
   assert.equal(event.outcome, 'aborted')
@@ -447,7 +468,7 @@ test('who guesses tokens is slowed down, before any is looked at', async t => {
   })
   const good = await issuer.issue(person)
   for (let i = 0; i < 5; i++) assert.equal((await call('/', good)).status, 200)
-  const guess = `${good.slice(0, -4)}AAAA`
+  const guess = forged(good)
   assert.equal((await call('/', guess)).status, 401)
   assert.equal((await call('/', guess)).status, 401)
   const refused = await call('/', guess)
@@ -506,7 +527,7 @@ test('the exchange is at hand anywhere below the handler, on request', async t =
   const { issuer, call } = await guard(t, {
     options: { asyncContext: true },
     handler: async (_req, res) => {
-      await new Promise(setImmediate)
+      await turn()
       res.end(currentExchange()?.user?.id)
     }
   })

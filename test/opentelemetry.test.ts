@@ -46,7 +46,10 @@ test('requests arrive under the names of the semantic conventions', async t => {
     createServer(measured.wrap((req, res) => res.writeHead(req.url === '/503' ? 503 : 200).end()))
   )
   const get = async (path: string) => {
-    const [res] = (await once(request({ port, path, agent: false }).end(), 'response')) as [IncomingMessage]
+    const [res] = (await once(
+      request({ port, host: '127.0.0.1', path, agent: false }).end(),
+      'response'
+    )) as [IncomingMessage]
     await once(res.resume(), 'close')
   }
   for (const path of ['/', '/', '/503']) await get(path)

@@ -10,7 +10,8 @@ import { MemoryRevocationList } from '../../lib/auth/revocation/memory-revocatio
 import type { RevocationList, RevocationState } from '../../lib/auth/revocation/revocation-list.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 import { base64url, forge, goodClaims, headerOf, hs256, signatureOf } from './forge.ts'
-import { type Answer, guardedServer, localIssuer, sharedIssuer } from './guarded-server.ts'
+import { type Answer, guardedServer, localIssuer, patient, sharedIssuer } from './guarded-server.ts'
+import { ageless } from './simulation.ts'
 
 const metadata = 'https://api.example.com/.well-known/oauth-protected-resource'
 
@@ -421,10 +422,12 @@ tokenCases('algorithm and key', issuer => {
 
 test('27 fifty random kids cause one fetch, and the good key goes on', async t => {
   const issuer = await sharedIssuer()
+  // After a minute another fetch would be due.
   const { bear, fetched } = await guardedServer(t, {
     jwksUri: issuer.jwksUri,
     issuer: issuer.url,
-    audience: issuer.audience
+    audience: issuer.audience,
+    clock: ageless
   })
   assert.equal((await bear(await issuer.issue())).status, 200)
   assert.equal(fetched.length, 1)
@@ -455,8 +458,8 @@ test('33 a key of one issuer is no key of another', async t => {
   const { bear } = await guardedServer(t, {
     resourceMetadata: metadata,
     issuers: [
-      { issuer: a.url, audience: a.audience },
-      { issuer: b.url, audience: 'b-api' }
+      { issuer: a.url, audience: a.audience, jwksCache: patient },
+      { issuer: b.url, audience: 'b-api', jwksCache: patient }
     ]
   })
   assert.equal((await bear(await a.issue())).status, 200)

@@ -1,5 +1,5 @@
 /** A clock, its timers and an identity provider that only move when a test says so. */
-import type { Clock } from '../../lib/auth/clock.ts'
+import { type Clock, systemClock } from '../../lib/auth/clock.ts'
 import type { Fetch } from '../../lib/auth/keys/endpoint.ts'
 import type { JwksCache } from '../../lib/auth/keys/jwks-cache.ts'
 
@@ -73,6 +73,9 @@ export class SimulatedTime implements Clock {
     return first
   }
 }
+
+/** The system's clock and timers, but nothing ages: what is remembered for some seconds a slow process does not forget either. */
+export const ageless: Clock = { ...systemClock, monotonic: () => 0 }
 
 /** An identity provider that answers after `latencyMs` with what `document` is then, or never. */
 export class ScriptedProvider {

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import middie from '@fastify/middie'
 import connect from 'connect'
 import express from 'express'
@@ -265,7 +266,7 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       const path = join(folder, 'audit.jsonl')
       const gate = ostiary({
         auth: { issuer: issuer.url, audience, jwks: issuer.jwks },
-        rateLimit: { maxRequests: 4, windowSeconds: 60 },
+        rateLimit: { maxRequests: 4, windowSeconds: 60, clock: () => 0 },
         audit: { path },
         metrics: true,
         onReport() {}
@@ -276,8 +277,13 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       const app = routes()
       const port = await serve(t, gate, app)
       const token = await issuer.issue({ sub: 'jane', client_id: 'web' })
-      const get = (where: string, bearer: string | undefined, onChunk?: (chunk: string) => void) =>
-        call(protocol, port, prefix + where, bearer, onChunk)
+      const get = async (where: string, bearer: string | undefined, onChunk?: (chunk: string) => void) => {
+        const { events } = gate.auditLogger!.stats
+        const answer = await call(protocol, port, prefix + where, bearer, onChunk)
+        // The end of an exchange may come a moment after the client has the answer.
+        while (gate.auditLogger!.stats.events === events) await turn()
+        return answer
+      }
 
       const hello = await get('/hello', token)
       assert.equal(hello.body, 'hello jane')
@@ -291,13 +297,17 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       assert.equal(refused.headers['content-type'], 'application/problem+json')
       assert.equal(JSON.parse(refused.body).status, 401)
 
-      const chunks: string[] = []
+      let came = ''
+      let alone = ''
       const streamed = await get('/events', token, chunk => {
-        chunks.push(chunk)
+        came += chunk
+        // It may come in pieces. Until it is here there is no second.
+        if (!came.includes('\n\n') || alone !== '') return
+        alone = came
         app.seen()
       })
       assert.equal(streamed.status, 200)
-      assert.equal(chunks[0], 'data: 1\n\n', 'the first event came alone')
+      assert.equal(alone, 'data: 1\n\n', 'the first event came alone')
       assert.equal(streamed.body, 'data: 1\n\ndata: 2\n\ndata: 3\n\n')
 
       const failed = await get('/boom', token)
@@ -307,10 +317,8 @@ for (const { name, protocol = 'http', prefix, skip = false, serve } of stacks) {
       assert.equal((await get('/hello', token)).status, 200)
       const limited = await get('/hello', token)
       assert.equal(limited.status, 429)
-      assert.ok(Number(limited.headers['retry-after']) >= 1)
+      assert.equal(Number(limited.headers['retry-after']), 60)
 
-      // The end of an exchange may come a moment after the client has the answer.
-      while (gate.auditLogger!.stats.events < 6) await new Promise(resolve => setImmediate(resolve))
       await gate.flush()
       const events = (await readFile(path, 'utf8'))
         .trim()

@@ -9,7 +9,14 @@ import { join } from 'node:path'
 const folders: string[] = []
 
 process.once('exit', () => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+  for (const folder of folders) {
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+    } catch (error) {
+      // What is left behind is no failure of a test.
+      console.warn(`${folder} is not removed: ${(error as Error).message}`)
+    }
+  }
 })
 
 export function temporaryFolder(): string {

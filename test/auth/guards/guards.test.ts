@@ -208,7 +208,7 @@ test('memberships are loaded once a request, however many guards ask', async t =
   }
   const seen: boolean[] = []
   const handle = pipeline(
-    signedIn(person, { memberships: { roles } }),
+    signedIn(person, { memberships: { roles, timeoutMs: 600_000 } }),
     requireRoles('role-of-jane'),
     requireRoles.all('role-of-jane')
   ).wrap(async (req, res) => {

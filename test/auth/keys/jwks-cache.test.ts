@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import { JwksCache, type JwksCacheOptions, type JwksSnapshot } from '../../../lib/auth/keys/jwks-cache.ts'
 import { UnknownKeys } from '../../../lib/auth/keys/unknown-keys.ts'
 import { Reporter } from '../../../lib/http/reporter.ts'
-import { localIssuer } from '../guarded-server.ts'
+import { localIssuer, patient } from '../guarded-server.ts'
 import { ScriptedProvider, SimulatedTime } from '../simulation.ts'
 
 const jwksUri = 'https://id.example.com/jwks'
@@ -306,6 +306,7 @@ test('over a real socket: discovered once, and everything that is no key set is 
     const cache = new JwksCache({
       issuer: issuer.url,
       reporter: new Reporter({ onReport() {} }),
+      ...patient,
       ...options
     })
     t.after(() => cache.close())
@@ -364,6 +365,7 @@ test('issuer typos fail with both strings, and what differs', async t => {
     const cache = new JwksCache({
       issuer: issuer.url,
       reporter: new Reporter({ onReport() {} }),
+      ...patient,
       ...options
     })
     t.after(() => cache.close())

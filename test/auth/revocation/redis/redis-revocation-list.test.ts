@@ -192,13 +192,15 @@ test('what Redis lost is written back', { skip }, async t => {
 
 test('an incomplete copy is no answer', { skip }, async t => {
   const server = await startRedis(t)
-  const full = listOn(t, server, { maxEntries: 1 }).list
+  const { list: full, client } = listOn(t, server, { maxEntries: 1 })
   const writer = listOn(t, server).list
   const garbled = listOn(t, server, { prefix: 'other' })
   await Promise.all([
     full.ready(),
     writer.ready(),
     garbled.list.ready(),
+    // One that hears of the second entry only has room for it.
+    listening(client, 2),
     listening(garbled.client, 1, 'other')
   ])
   await writer.revoke({ issuer, tokenId: 'j1' })
