@@ -1,7 +1,7 @@
 /** What a gate is told is checked here, before anything of it is made. */
 import type { GateOptions } from './gate.ts'
-import type { PathFilterOptions } from './http/path-filter.ts'
-import { checkBoolean, checkFunction, checkObject, shown, wrongOption } from './options.ts'
+import { checkPathFilterOptions } from './http/path-filter.ts'
+import { checkBoolean, checkFunction, checkObject, wrongOption } from './options.ts'
 
 const optionNames = new Set<string>([
   'auth',
@@ -35,7 +35,7 @@ export function checkGateOptions(options: GateOptions): void {
     }
   }
   const { asyncContext, onReport, skip } = options
-  if (skip !== undefined) checkSkip(skip)
+  if (skip !== undefined) checkPathFilterOptions('ostiary', 'skip', skip)
   if (onReport !== undefined) checkFunction('ostiary', 'onReport', onReport)
   if (asyncContext !== undefined) checkBoolean('ostiary', 'asyncContext', asyncContext)
   const { metrics } = options
@@ -45,19 +45,5 @@ export function checkGateOptions(options: GateOptions): void {
     (typeof metrics !== 'object' || metrics === null)
   ) {
     throw wrongOption('ostiary', 'metrics', 'an object, true or false', metrics)
-  }
-}
-
-/** A list, or another name in the place of `exact` and `prefix`, would skip nothing without a word. */
-function checkSkip(skip: PathFilterOptions): void {
-  checkObject('ostiary', 'skip', skip)
-  const other = Object.keys(skip).find(name => name !== 'exact' && name !== 'prefix')
-  if (other !== undefined || Array.isArray(skip)) {
-    throw wrongOption(
-      'ostiary',
-      'skip',
-      'an object of exact and prefix',
-      shown(Array.isArray(skip) ? skip : other)
-    )
   }
 }

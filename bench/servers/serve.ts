@@ -51,6 +51,8 @@ export function serve(server: Server): void {
     collections += list.getEntries().length
   })
   observer.observe({ entryTypes: ['gc'] })
+  // A server that stands still for a while must not close a connection that is about to be used.
+  server.keepAliveTimeout = 600_000
   let socket: MemorySocket | undefined
   server.listen(0, '127.0.0.1', () => {
     answerParent((server.address() as AddressInfo).port, async question => {

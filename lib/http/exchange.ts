@@ -275,10 +275,15 @@ export class Exchange {
 
   #call(listener: ExchangeListener): void {
     try {
-      listener(this)
+      const returned: unknown = listener(this)
+      if (returned instanceof Promise) returned.catch(error => this.#listenerFailed(error))
     } catch (error) {
-      this.#context.reporter.report('exchange_listener', error)
+      this.#listenerFailed(error)
     }
+  }
+
+  #listenerFailed(error: unknown): void {
+    this.#context.reporter.report('exchange_listener', error)
   }
 }
 

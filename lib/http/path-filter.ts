@@ -1,5 +1,5 @@
 /** Which paths a stage skips. */
-import { shown } from '../options.ts'
+import { checkObject, checkOption, shown } from '../options.ts'
 
 export interface PathFilterOptions {
   /** Paths that match as a whole. */
@@ -22,14 +22,18 @@ const ambiguous = /\/\.{1,2}(?:[/;]|$)|%(?:2e|2f|5c|25|[01][0-9a-f]|7f)|\/\/|[\\
 
 /**
  * Decides on the path as received, and never matches one that could mean another path further on.
- * @throws TypeError when an entry does not start with a slash, or a prefix does not end in one.
+ * @throws TypeError when it is told something else than lists, an entry does not start with a slash, or a prefix does not end
+ *   in one
  */
 export class PathFilter {
   readonly #exact: ReadonlySet<string>
   readonly #prefix: readonly string[]
 
   constructor(options: PathFilterOptions) {
+    checkPathFilterOptions('PathFilter', 'options', options)
     const { exact = [], prefix = [] } = options
+    checkOption(Array.isArray(exact), 'PathFilter', 'exact', 'a list', shown(exact))
+    checkOption(Array.isArray(prefix), 'PathFilter', 'prefix', 'a list', shown(prefix))
     for (const path of exact) checkPath('exact', path, /^\//, 'start with a slash')
     for (const path of prefix) checkPath('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
     this.#exact = new Set(exact)
@@ -44,6 +48,17 @@ export class PathFilter {
     }
     return false
   }
+}
+
+/**
+ * A list, or another name in the place of `exact` and `prefix`, would skip nothing without a word.
+ * @throws TypeError that names the owner's option
+ */
+export function checkPathFilterOptions(owner: string, option: string, value: unknown): void {
+  checkObject(owner, option, value)
+  const other = Object.keys(value as object).find(name => name !== 'exact' && name !== 'prefix')
+  const wrong = Array.isArray(value) ? value : other
+  checkOption(wrong === undefined, owner, option, 'an object of exact and prefix', shown(wrong))
 }
 
 function checkPath(option: string, path: unknown, pattern: RegExp, rule: string): void {

@@ -41,11 +41,16 @@ export class Reporter {
     }
     this.#pending.set(what, { since: now, count: 0 })
     try {
-      this.#onReport({ what, count: count + (pending?.count ?? 0), error })
+      const returned: unknown = this.#onReport({ what, count: count + (pending?.count ?? 0), error })
+      if (returned instanceof Promise) returned.catch(failure => this.#notTold(failure))
     } catch (failure) {
-      this.counts.set('report', (this.counts.get('report') ?? 0) + 1)
-      warn({ what: 'report', count: 1, error: failure })
+      this.#notTold(failure)
     }
+  }
+
+  #notTold(failure: unknown): void {
+    this.counts.set('report', (this.counts.get('report') ?? 0) + 1)
+    warn({ what: 'report', count: 1, error: failure })
   }
 }
 

@@ -87,10 +87,14 @@ export function checkState(owner: string, state: unknown, windowMs: number): voi
   const given = (state ?? {}) as Partial<RateLimiterState>
   const { version, exportedAt, clockAt, keys } = given
   const isTimed = Number.isFinite(exportedAt) && (clockAt === null || Number.isFinite(clockAt))
-  checkExported(owner, version === 1 && isTimed && areKeys(keys, isStamps))
+  checkExported(owner, version === 1 && isTimed && Array.isArray(keys))
   if (given.windowMs !== windowMs) {
     throw new TypeError(`${owner}: state is of a window of ${String(given.windowMs)} ms, not ${windowMs} ms`)
   }
+  checkExported(
+    owner,
+    areKeys(keys, stamps => isStamps(stamps, windowMs))
+  )
 }
 
 export function checkExported(owner: string, isExported: boolean): void {
@@ -108,11 +112,16 @@ export function areKeys(keys: unknown, isValue: (value: unknown) => boolean): bo
   })
 }
 
-export function isStamps(stamps: unknown): boolean {
+/** A stamp is a window away at most, and one tick, which is no longer: what is further off would be counted for ever. */
+export function isLeftOf(leftMs: unknown, windowMs: number): leftMs is number {
+  return Number.isFinite(leftMs) && (leftMs as number) <= 2 * windowMs
+}
+
+export function isStamps(stamps: unknown, windowMs: number): boolean {
   if (!Array.isArray(stamps)) return false
   let last = -Infinity
   return stamps.every(stamp => {
-    const ordered = Array.isArray(stamp) && Number.isFinite(stamp[0]) && stamp[0] >= last
+    const ordered = Array.isArray(stamp) && isLeftOf(stamp[0], windowMs) && stamp[0] >= last
     last = ordered ? stamp[0] : last
     return ordered && Number.isSafeInteger(stamp[1]) && stamp[1] > 0
   })

@@ -4,6 +4,7 @@ import {
   areKeys,
   checkExported,
   checkState,
+  isLeftOf,
   isStamps,
   keysOf,
   lastOf,
@@ -184,8 +185,8 @@ function monotonic(): number {
 
 /** The numbers of a window, with defaults. `owner` begins the error texts. */
 export function checkWindow(owner: string, options: Partial<RateLimiterOptions>): CheckedWindow {
-  const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options
-  const windowMs = thousandfold(windowSeconds as number)
+  const { maxRequests, windowSeconds, maxKeys = 100_000, resolutionMs = 0, clock } = options ?? {}
+  const windowMs = typeof windowSeconds === 'number' ? thousandfold(windowSeconds) : Number.NaN
   if (typeof windowSeconds !== 'number' || !Number.isFinite(windowMs) || windowMs <= 0) {
     throw wrongOption(owner, 'windowSeconds', 'a positive number', shown(windowSeconds))
   }
@@ -218,9 +219,10 @@ export function thousandfold(value: number): number {
 
 /** @throws TypeError when it is no integer from 1 to `most` */
 export function checkCount(owner: string, option: string, value: unknown, most: number): number {
-  const count = value as number
-  if (Number.isInteger(count) && count >= 1 && count <= most) return count
-  throw wrongOption(owner, option, `a positive integer${count > most ? ` up to ${most}` : ''}`, shown(value))
+  const isNumber = typeof value === 'number'
+  if (isNumber && Number.isInteger(value) && value >= 1 && value <= most) return value
+  const bound = isNumber && value > most ? ` up to ${most}` : ''
+  throw wrongOption(owner, option, `a positive integer${bound}`, shown(value))
 }
 
 /** @throws TypeError when a function that may be left out is there and none */
@@ -242,7 +244,9 @@ export function checkKey(owner: string, identifier: unknown, now: unknown): void
   if (!Number.isFinite(now)) throw wrongOption(owner, 'now', 'a finite number', shown(now))
 }
 
-function checkOverflow({ overflow }: RateLimiterState): void {
+function checkOverflow({ overflow, windowMs }: RateLimiterState): void {
   if (overflow === undefined) return
-  checkExported(name, isStamps(overflow?.stamps) && areKeys(overflow.keys, Number.isFinite))
+  const { stamps, keys } = overflow ?? {}
+  const isLeft = (leftMs: unknown): boolean => isLeftOf(leftMs, windowMs)
+  checkExported(name, isStamps(stamps, windowMs) && areKeys(keys, isLeft))
 }

@@ -226,7 +226,7 @@ test('a client that leaves in mid-answer shows as aborted', async t => {
     res.writeHead(200)
     res.write('half')
   })
-  const req = request({ port: server.port, path: '/stream' })
+  const req = request({ host: '127.0.0.1', port: server.port, path: '/stream' })
   req.on('error', () => {})
   req.end()
   const [res] = (await once(req, 'response')) as [IncomingMessage]

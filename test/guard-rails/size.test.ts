@@ -9,8 +9,8 @@ const bounds: [names: string, most: number][] = [
   ['*', 290],
   ['{ ostiary }', 221],
   ['{ authenticate }', 91],
-  ['{ rateLimit }', 49],
-  ['{ RateLimiter }', 17],
+  ['{ rateLimit }', 51],
+  ['{ RateLimiter }', 18],
   ['{ metrics }', 55],
   ['{ audit }', 33],
   ['{ Histogram }', 20]

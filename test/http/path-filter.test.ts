@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { unescape as unescapeBytes } from 'node:querystring'
 import { describe, test } from 'node:test'
-import { defaultSkip, PathFilter } from '../../lib/http/path-filter.ts'
+import { defaultSkip, PathFilter, type PathFilterOptions } from '../../lib/http/path-filter.ts'
 import { fc } from '../support/seeded.ts'
 
 describe('the default', () => {
@@ -92,7 +92,12 @@ test('a prefix of / skips everything that has one reading', () => {
 })
 
 describe('wrong entries are named', () => {
-  const table: [object, RegExp][] = [
+  const table: [unknown, RegExp][] = [
+    [5, /^PathFilter: options must be an object, got 5/],
+    [['/health'], /options must be an object of exact and prefix, got \["\/health"\]/],
+    [{ paths: [] }, /options must be an object of exact and prefix, got "paths"/],
+    [{ exact: '/health' }, /exact must be a list, got "\/health"/],
+    [{ prefix: 7 }, /prefix must be a list, got 7/],
     [{ exact: ['health'] }, /exact entries must start with a slash, got "health"/],
     [{ exact: [7] }, /exact entries must start with a slash, got 7/],
     [{ exact: ['/a/../b'] }, /exact entries must have one reading, got "\/a\/..\/b"/],
@@ -103,7 +108,7 @@ describe('wrong entries are named', () => {
   ]
   for (const [options, message] of table) {
     test(JSON.stringify(options), () =>
-      assert.throws(() => new PathFilter(options), { name: 'TypeError', message })
+      assert.throws(() => new PathFilter(options as PathFilterOptions), { name: 'TypeError', message })
     )
   }
 })

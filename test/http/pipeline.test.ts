@@ -276,6 +276,26 @@ test('a listener that throws reaches neither the handler nor another listener', 
   assert.equal(reporter.counts.get('exchange_listener'), 2)
 })
 
+test('an asynchronous listener that rejects is counted, and no unhandled rejection', async () => {
+  const reporter = quiet()
+  const later = async () => {
+    throw new Error('a listener')
+  }
+  const app = composed(
+    [
+      stage('listen', exchange => {
+        exchange.onHead(later)
+        exchange.onEnd(later)
+        return true
+      })
+    ],
+    { reporter }
+  )
+  const { status } = await statusOf(app.wrap((_req, res) => res.end()))
+  assert.equal(status, 200)
+  while (reporter.counts.get('exchange_listener') !== 2) await immediately()
+})
+
 describe('wrong arguments are named', () => {
   const table: [string, () => unknown, RegExp][] = [
     ['pipeline', () => pipeline(7 as never), /pipeline: middleware must be a function, got 7/],

@@ -44,6 +44,18 @@ function nextWarning(): Promise<Error & { code?: string }> {
   })
 }
 
+test('an asynchronous listener that rejects is counted, and told of by a warning', async () => {
+  const reporter = new Reporter({
+    onReport: async () => {
+      throw new Error('no room')
+    }
+  })
+  const warned = nextWarning()
+  reporter.report('audit_write', new Error('full'))
+  assert.match((await warned).message, /no room/)
+  assert.equal(reporter.counts.get('report'), 1)
+})
+
 test('a listener that throws is counted, and told of by a warning', async () => {
   const reporter = new Reporter({
     onReport() {

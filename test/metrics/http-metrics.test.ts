@@ -42,7 +42,7 @@ async function serve(
   /** A request, until it is measured: the end of an exchange may come a moment after the client has the answer. */
   const get = async (path = '/', headers: Record<string, string> = {}, method = 'GET') => {
     const before = measured.getMetrics().duration.count
-    const req = request({ port, path, headers, method, agent: false }).end()
+    const req = request({ host: '127.0.0.1', port, path, headers, method, agent: false }).end()
     const [res] = (await once(req, 'response')) as [IncomingMessage]
     res.resume()
     await once(res, 'close')

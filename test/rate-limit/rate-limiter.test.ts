@@ -42,6 +42,9 @@ const options = { maxRequests: 2, windowSeconds: 1 }
 test('options are checked by name, with the value shown', () => {
   const bad: [object, RegExp][] = [
     [{}, /^RateLimiter: windowSeconds must be a positive number, got undefined$/],
+    [undefined as never, /^RateLimiter: windowSeconds must be a positive number, got undefined$/],
+    [{ ...options, windowSeconds: 1n }, /windowSeconds must be a positive number, got 1/],
+    [{ ...options, maxRequests: Symbol('x') }, /maxRequests must be a positive integer, got Symbol\(x\)/],
     [{ ...options, maxRequests: 0 }, /^RateLimiter: maxRequests must be a positive integer, got 0$/],
     [{ ...options, maxRequests: -1 }, /maxRequests must be a positive integer, got -1/],
     [{ ...options, maxRequests: 1.5 }, /maxRequests must be a positive integer, got 1.5/],
@@ -602,9 +605,13 @@ test('what is no state is not imported', () => {
         ['k', [[6, 1]]]
       ]
     },
+    // Further off than a window and a tick: no export has that, and it would count for ever.
+    { ...good, keys: [['k', [[2_001, 1]]]] },
     ...[
       null,
       {},
+      { stamps: [[1e300, 1]], keys: [] },
+      { stamps: [[5, 1]], keys: [['k', 1e300]] },
       { stamps: [[5, 1]] },
       { stamps: [[5, 0]], keys: [] },
       { stamps: [], keys: [['k', null]] }

@@ -20,8 +20,8 @@ export function digestOfText(text: string): KeyDigest {
 }
 
 /** @throws TypeError when the state is none */
-export function checkSharedState({ secret, keys, overflow = [] }: SharedRateLimiterState): void {
+export function checkSharedState({ secret, keys, windowMs, overflow = [] }: SharedRateLimiterState): void {
   const isSecret = typeof secret === 'string' && /^[\w-]{22}$/.test(secret)
   const areDigests = keys.every(([key]) => /^[0-9a-f]{32}$/.test(key))
-  checkExported('SharedRateLimiter', isSecret && areDigests && isStamps(overflow))
+  checkExported('SharedRateLimiter', isSecret && areDigests && isStamps(overflow, windowMs))
 }

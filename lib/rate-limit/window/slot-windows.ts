@@ -1,5 +1,5 @@
 /** The exact sliding window: decides for each slot by the stamps that still count. */
-import { decide, type RateLimitDecision } from '../rate-limit-decision.ts'
+import { decide, type RateLimitDecision, until } from '../rate-limit-decision.ts'
 import { touch } from './slot-records.ts'
 import { StampRings, wrap } from './stamp-rings.ts'
 
@@ -214,11 +214,4 @@ export class SlotWindows {
     this.latest = Infinity
     this.rings.weigh()
   }
-}
-
-/** The time from `now` to `stamp`, such that `now` plus it is not before `stamp` in floating point either. */
-function until(stamp: number, now: number): number {
-  let left = stamp - now
-  while (now + left < stamp) left += stamp - (now + left)
-  return left
 }

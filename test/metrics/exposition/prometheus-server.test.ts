@@ -48,9 +48,8 @@ async function measuredServer(t: TestContext, protobuf: boolean) {
   const port = await listen(t, server)
   for (const path of ['/', '/', '/503']) {
     const headers = { traceparent: `00-${traceId}-00f067aa0ba902b7-01` }
-    const [res] = (await once(request({ port, path, headers, agent: false }).end(), 'response')) as [
-      IncomingMessage
-    ]
+    const req = request({ host: '127.0.0.1', port, path, headers, agent: false }).end()
+    const [res] = (await once(req, 'response')) as [IncomingMessage]
     await once(res.resume(), 'close')
   }
   return { port, formats }
