@@ -28,7 +28,7 @@ const quickServers = servers.filter(
   ({ name, file }) => name === whole || name === withoutRecords || !['gate', 'express-stack'].includes(file)
 )
 
-const fullPace: Pace = { processes: 4, rounds: 3 }
+const fullPace: Pace = { processes: 3, rounds: 4 }
 const quickPace: Pace = { processes: 1, rounds: 2 }
 
 export const suite: Suite = {

@@ -12,7 +12,7 @@ const quickServers = servers.filter(
 )
 
 const fullPace: Pace = { processes: 5, rounds: 30 }
-const quickPace: Pace = { processes: 1, rounds: 10 }
+const quickPace: Pace = { processes: 1, rounds: 5 }
 
 export const suite: Suite = {
   async *endToEnd({ quick }) {
@@ -23,7 +23,7 @@ export const suite: Suite = {
       yield {
         name: 'without a kernel, 1 token',
         servers: await (quick
-          ? compare(quickServers, withoutKernel(token, 20_000), setting, quickPace)
+          ? compare(quickServers, withoutKernel(token, 10_000), setting, quickPace)
           : compare(servers, withoutKernel(token, 60_000), setting, fullPace))
       }
     } finally {

@@ -65,7 +65,7 @@ export function overSockets(load: Load, tokens: readonly string[], seconds: numb
   return {
     async warmUp({ port }) {
       // Long enough that every token was seen.
-      await fire(port, load, tokens, load.tokens > 1_000 ? 4 : 2)
+      await fire(port, load, tokens, load.tokens > 1_000 ? 4 : 1)
     },
     async slice(server) {
       const before = await server.used()

@@ -74,10 +74,10 @@ export class RateLimiter implements Limiter {
    * @throws TypeError when an argument is not what it must be; nothing is counted then
    */
   consume(identifier: string, cost = 1, now: number = this.#clock()): RateLimitDecision {
-    if (cost !== 1) checkCost(name, cost)
-    if (typeof identifier !== 'string' || !Number.isFinite(now)) checkKey(name, identifier, now)
-    if (cost === 0) return this.window.peek(identifier, this.maxRequests, 0, now)
-    return this.window.consume(identifier, this.maxRequests, cost, now)
+    // Small enough, with what it calls, for the engine to put all of it into its callers.
+    return cost !== 1 || typeof identifier !== 'string' || !Number.isFinite(now)
+      ? this.#consumeChecked(identifier, cost, now)
+      : this.window.consumeOne(identifier, this.maxRequests, now)
   }
 
   /** What `consume(identifier, cost, now)` would answer, without counting: `remaining` is what is left before it. */
@@ -106,6 +106,14 @@ export class RateLimiter implements Limiter {
   /** Forgets all keys. */
   clearAll(): void {
     this.window.clear()
+  }
+
+  #consumeChecked(identifier: string, cost: number, now: number): RateLimitDecision {
+    checkCost(name, cost)
+    checkKey(name, identifier, now)
+    return cost === 0
+      ? this.window.peek(identifier, this.maxRequests, 0, now)
+      : this.window.consume(identifier, this.maxRequests, cost, now)
   }
 
   /** What every key has taken, for the process that comes after this one. */

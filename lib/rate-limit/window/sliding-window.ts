@@ -61,28 +61,31 @@ export class SlidingWindow {
 
   /** Counts `cost` ≥ 1 units of a key when they fit. The arguments are checked by the caller. */
   consume(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const remaining =
-      cost === 1 ? this.#takeOne(identifier, limit, now) : this.#take(identifier, limit, cost, now)
-    if (remaining >= 0) return decide(true, limit, remaining, 0, this.#windows.resetMs)
-    return this.#windows.refused === 0
-      ? this.peek(identifier, limit, cost, now)
-      : this.#windows.peek(this.#windows.refused, limit, cost, now)
+    return cost === 1
+      ? this.consumeOne(identifier, limit, now)
+      : this.#consumeRare(identifier, limit, cost, now)
+  }
+
+  /** Any cost, any key, any time. */
+  #consumeRare(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const remaining = this.#take(identifier, limit, cost, now)
+    return remaining >= 0
+      ? decide(true, limit, remaining, 0, this.#windows.resetMs)
+      : this.#refusal(identifier, limit, cost, now)
   }
 
   /**
-   * One unit of a key that has a slot, while time goes on and stamps have no weights: what is left then, -1 when it does
-   * not fit. This is what most requests cost. It makes no object, what is rare is elsewhere, and the fields of a slot go by
-   * number, so that it is small enough for the engine to put all of it into its callers.
+   * The same for one unit. Of a key that has a ring, while time goes on and stamps have no weights, this is what most requests
+   * cost: one function with all of it, where what is rare is elsewhere, and the fields of a slot go by number.
    */
-  #takeOne(identifier: string, limit: number, now: number): number {
+  consumeOne(identifier: string, limit: number, now: number): RateLimitDecision {
     const slot = identifier.length > longestKey ? 0 : this.#keys.find(identifier)
     const windows = this.#windows
-    if (slot === 0 || now < windows.latest) return this.#take(identifier, limit, 1, now)
+    if (slot === 0 || now < windows.latest) return this.#consumeRare(identifier, limit, 1, now)
     windows.latest = now
-    windows.resetMs = windows.windowMs
     const { ints, pages } = this.#rings
     const at = slot << 3
-    if (ints[at + 3] < 8) return this.#takeOwn(slot, limit, now)
+    if (ints[at + 3] < 8) return this.#consumeOwn(slot, limit, now)
     const page = pages[ints[at + 4] >>> 16]
     const base = ints[at + 4] & 0xffff
     const capacity = ints[at + 5]
@@ -94,20 +97,32 @@ export class SlidingWindow {
       if (++head === capacity) head = 0
       count--
     }
-    if (count >= limit) return windows.refuse(slot, head, count, count, now)
-    const stamp = now + windows.windowMs
-    if (count === capacity || count < (capacity + 4) >> 3) this.#rings.append(slot, head, count, stamp)
+    if (count >= limit) return this.#refuse(slot, head, count, limit, now)
+    const { windowMs } = windows
+    if (count === capacity || count < (capacity + 4) >> 3)
+      this.#rings.append(slot, head, count, now + windowMs)
     else {
-      page[base + end] = stamp
+      page[base + end] = now + windowMs
       ints[at + 6] = head
       ints[at + 7] = count + 1
     }
-    if (ints[0] !== slot) touch(ints, slot)
-    return limit - count - 1
+    touch(ints, slot)
+    return decide(true, limit, limit - count - 1, 0, windowMs)
+  }
+
+  #refuse(slot: number, head: number, count: number, limit: number, now: number): RateLimitDecision {
+    this.#windows.refuse(slot, head, count, count, now)
+    return this.#windows.peek(slot, limit, 1, now)
+  }
+
+  #refusal(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    return this.#windows.refused === 0
+      ? this.peek(identifier, limit, cost, now)
+      : this.#windows.peek(this.#windows.refused, limit, cost, now)
   }
 
   /** The same for a slot whose stamps are in its record. */
-  #takeOwn(slot: number, limit: number, now: number): number {
+  #consumeOwn(slot: number, limit: number, now: number): RateLimitDecision {
     const { ints, floats } = this.#rings
     const at = slot << slotBits
     const base = (slot << floatBits) + 2
@@ -117,18 +132,19 @@ export class SlidingWindow {
       head ^= 1
       count--
     }
-    if (count >= limit) return this.#windows.refuse(slot, head, count, count, now)
-    const stamp = now + this.#windows.windowMs
+    if (count >= limit) return this.#refuse(slot, head, count, limit, now)
+    const { windowMs } = this.#windows
+    const stamp = now + windowMs
     if (count === ownStamps) this.#rings.append(slot, head, count, stamp)
     else {
       floats[base + ((head + count) & 1)] = stamp
       ints[at + STATE] = (head << 2) | (count + 1)
     }
     touch(ints, slot)
-    return limit - count - 1
+    return decide(true, limit, limit - count - 1, 0, windowMs)
   }
 
-  /** Any cost, any key, any time. */
+  /** What is left then; -1 when it does not fit. */
   #take(identifier: string, limit: number, cost: number, now: number): number {
     const key = keyOf(identifier)
     const slot = this.#keys.find(key)

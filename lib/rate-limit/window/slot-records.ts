@@ -53,17 +53,17 @@ export function unlink(ints: Int32Array, slot: number): void {
   ints[(newer << slotBits) + OLDER] = older
 }
 
-/** Moves a slot to the end of the list; `unlink` and `link` in one. */
+/** Moves a slot to the end of the list; `unlink` and `link` in one. Fields go by number: it is on every request's way. */
 export function touch(ints: Int32Array, slot: number): void {
-  const at = slot << slotBits
-  const older = ints[at + OLDER]
-  const newer = ints[at + NEWER]
-  const newest = ints[OLDER]
+  const newest = ints[0]
   if (newest === slot) return
-  ints[(older << slotBits) + NEWER] = newer
-  ints[(newer << slotBits) + OLDER] = older
-  ints[(newest << slotBits) + NEWER] = slot
-  ints[at + OLDER] = newest
-  ints[at + NEWER] = 0
-  ints[OLDER] = slot
+  const at = slot << 3
+  const older = ints[at]
+  const newer = ints[at + 1]
+  ints[(older << 3) + 1] = newer
+  ints[newer << 3] = older
+  ints[(newest << 3) + 1] = slot
+  ints[at] = newest
+  ints[at + 1] = 0
+  ints[0] = slot
 }
