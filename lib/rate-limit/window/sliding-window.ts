@@ -66,16 +66,8 @@ export class SlidingWindow {
       : this.#consumeRare(identifier, limit, cost, now)
   }
 
-  /** Any cost, any key, any time. */
-  #consumeRare(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    const remaining = this.#take(identifier, limit, cost, now)
-    return remaining >= 0
-      ? decide(true, limit, remaining, 0, this.#windows.resetMs)
-      : this.#refusal(identifier, limit, cost, now)
-  }
-
   /**
-   * The same for one unit. Of a key that has a ring, while time goes on and stamps have no weights, this is what most requests
+   * The same for one unit. For a key that has a ring, while time goes on and stamps have no weights, this is what most requests
    * cost: one function with all of it, where what is rare is elsewhere, and the fields of a slot go by number.
    */
   consumeOne(identifier: string, limit: number, now: number): RateLimitDecision {
@@ -110,17 +102,6 @@ export class SlidingWindow {
     return decide(true, limit, limit - count - 1, 0, windowMs)
   }
 
-  #refuse(slot: number, head: number, count: number, limit: number, now: number): RateLimitDecision {
-    this.#windows.refuse(slot, head, count, count, now)
-    return this.#windows.peek(slot, limit, 1, now)
-  }
-
-  #refusal(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
-    return this.#windows.refused === 0
-      ? this.peek(identifier, limit, cost, now)
-      : this.#windows.peek(this.#windows.refused, limit, cost, now)
-  }
-
   /** The same for a slot whose stamps are in its record. */
   #consumeOwn(slot: number, limit: number, now: number): RateLimitDecision {
     const { ints, floats } = this.#rings
@@ -144,11 +125,30 @@ export class SlidingWindow {
     return decide(true, limit, limit - count - 1, 0, windowMs)
   }
 
+  #refuse(slot: number, head: number, count: number, limit: number, now: number): RateLimitDecision {
+    this.#windows.refuse(slot, head, count, count, now)
+    return this.#windows.peek(slot, limit, 1, now)
+  }
+
+  /** Any cost, any key, any time. */
+  #consumeRare(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    const remaining = this.#take(identifier, limit, cost, now)
+    return remaining >= 0
+      ? decide(true, limit, remaining, 0, this.#windows.resetMs)
+      : this.#refusal(identifier, limit, cost, now)
+  }
+
   /** What is left then; -1 when it does not fit. */
   #take(identifier: string, limit: number, cost: number, now: number): number {
     const key = keyOf(identifier)
     const slot = this.#keys.find(key)
     return slot === 0 ? this.#takeFresh(key, limit, cost, now) : this.#windows.take(slot, limit, cost, now)
+  }
+
+  #refusal(identifier: string, limit: number, cost: number, now: number): RateLimitDecision {
+    return this.#windows.refused === 0
+      ? this.peek(identifier, limit, cost, now)
+      : this.#windows.peek(this.#windows.refused, limit, cost, now)
   }
 
   /** What `consume` would answer; changes nothing. */
