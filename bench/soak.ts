@@ -18,7 +18,7 @@ export const suite: Suite = {
       const stages = ['auth', 'rateLimit', 'metrics', 'audit', 'usage', 'soak']
       const server = await BenchServer.start({ file: 'gate', setting: { ...setting, stages } })
       try {
-        const moments = await soak(server, tokens, quick ? 6 : 600, quick ? 2 : 10)
+        const moments = await soak(server, tokens, quick ? 4 : 600, quick ? 2 : 10)
         yield { name: 'the whole gate at full load', moments }
       } finally {
         await server.stop()
