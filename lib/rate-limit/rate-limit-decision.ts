@@ -1,6 +1,6 @@
 /** What a rate limiter answers, and what every limiter can be asked, local or on a server. */
 
-/** The answer to one request. Times are ms from the `now` of the call. */
+/** The answer to one request. Times are ms from the `now` of the call. It may be frozen, and others may have the same one. */
 export interface RateLimitDecision {
   readonly allowed: boolean
   /** Units that one window holds. */

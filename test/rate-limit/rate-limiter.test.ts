@@ -72,6 +72,27 @@ test('options are checked by name, with the value shown', () => {
   }
 })
 
+test('decisions that are shared cannot be changed, and say the same as those that are not', () => {
+  for (const maxRequests of [3, 1_025]) {
+    const limiter = new RateLimiter({ maxRequests, windowSeconds: 1 })
+    for (let used = 1; used <= 3; used++) {
+      const decision = limiter.consume('k', 1, used)
+      assert.deepEqual(decision, {
+        allowed: true,
+        limit: maxRequests,
+        remaining: maxRequests - used,
+        retryAfterMs: 0,
+        resetMs: 1_000
+      })
+      assert.equal(limiter.consume('other', 1, used).remaining, maxRequests - used)
+      // Its first unit was that of a fresh key.
+      if (used > 1 && maxRequests === 3) {
+        assert.throws(() => Object.assign(decision, { remaining: 9 }), TypeError)
+      }
+    }
+  }
+})
+
 test('a bad cost, identifier or time throws and counts nothing', () => {
   const limiter = new RateLimiter(options)
   for (const cost of [Number.NaN, -1, 0.5, Infinity, '3', 2 ** 53, null, {}] as number[]) {

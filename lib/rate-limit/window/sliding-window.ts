@@ -12,6 +12,9 @@ import type { StampRings } from './stamp-rings.ts'
  *                                                           each stays there until its last stamp expires
  */
 
+/** Up to this limit the decisions that admit are kept, one for each number of units that can be left. */
+const keptDecisions = 1_024
+
 /** Keys up to this length are kept as they are. A longer one becomes a digest that is longer than any of these. */
 const longestKey = 128
 
@@ -39,6 +42,8 @@ export class SlidingWindow {
   #slots = 1
   readonly #freeSlots: number[] = []
   #overflowSlot = 0
+  /** What admits a unit of a key, by what is left then: no request makes an object that was made before. */
+  readonly #admissions: readonly RateLimitDecision[]
   /** Keys with stamps in the overflow window, and the last of these, oldest first: never more than `limit`. */
   readonly #overflowKeys = new Map<string, number>()
   #reclaimed = 0
@@ -48,6 +53,7 @@ export class SlidingWindow {
     this.#options = options
     this.#windows = new SlotWindows(options)
     this.#rings = this.#windows.rings
+    this.#admissions = admissions(options)
   }
 
   get stats(): SlidingWindowStats {
@@ -99,7 +105,9 @@ export class SlidingWindow {
       ints[at + 7] = count + 1
     }
     touch(ints, slot)
-    return decide(true, limit, limit - count - 1, 0, windowMs)
+    return limit === this.#admissions.length
+      ? this.#admissions[limit - count - 1]
+      : decide(true, limit, limit - count - 1, 0, windowMs)
   }
 
   /** The same for a slot whose stamps are in its record. */
@@ -122,7 +130,9 @@ export class SlidingWindow {
       ints[at + STATE] = (head << 2) | (count + 1)
     }
     touch(ints, slot)
-    return decide(true, limit, limit - count - 1, 0, windowMs)
+    return limit === this.#admissions.length
+      ? this.#admissions[limit - count - 1]
+      : decide(true, limit, limit - count - 1, 0, windowMs)
   }
 
   #refuse(slot: number, head: number, count: number, limit: number, now: number): RateLimitDecision {
@@ -315,6 +325,12 @@ export class SlidingWindow {
     this.#rings.release(slot)
     this.#freeSlots.push(slot)
   }
+}
+
+/** Frozen: they are everybody's. */
+function admissions({ largestLimit, windowMs }: SlotWindowsOptions): RateLimitDecision[] {
+  const length = largestLimit <= keptDecisions ? largestLimit : 0
+  return Array.from({ length }, (_, left) => Object.freeze(decide(true, largestLimit, left, 0, windowMs)))
 }
 
 function keyOf(identifier: string): string {
