@@ -37,7 +37,7 @@ export const suite: Suite = {
         tokens: 100
       }
       const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
-      const driver = overSockets(load, tokens, quick ? 1 : 2)
+      const driver = overSockets(load, tokens, quick ? { warmUp: 1, slice: 1 } : { warmUp: 3, slice: 2 })
       const pace = { processes: quick ? 1 : 3, rounds: quick ? 1 : 3 }
       yield {
         name: load.name,

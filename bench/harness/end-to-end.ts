@@ -60,16 +60,19 @@ export async function compare(
   return servers.map(({ name }, i) => ({ name, ...summary(slices[i]), heapBytes: heaps[i] }))
 }
 
-/** Requests over loopback, from another process. @param seconds whole ones, a slice */
-export function overSockets(load: Load, tokens: readonly string[], seconds: number): Driver {
+/** Requests over loopback, from another process. Both times in whole seconds. */
+export function overSockets(
+  load: Load,
+  tokens: readonly string[],
+  { warmUp, slice }: { warmUp: number; slice: number }
+): Driver {
   return {
     async warmUp({ port }) {
-      // Long enough that every token was seen.
-      await fire(port, load, tokens, load.tokens > 1_000 ? 4 : 1)
+      await fire(port, load, tokens, warmUp)
     },
     async slice(server) {
       const before = await server.used()
-      const seen = await fire(server.port, load, tokens, seconds)
+      const seen = await fire(server.port, load, tokens, slice)
       const after = await server.used()
       return {
         cpuMicros: (after.cpuMicros - before.cpuMicros) / seen.requests,
