@@ -1,5 +1,7 @@
 /** One request and its response, seen once for all stages. The only code that replaces `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+// Imported: the global of this name is a getter.
+import { performance } from 'node:perf_hooks'
 import type { AsyncHolder } from './async-context.ts'
 import {
   type Bearing,
@@ -276,7 +278,9 @@ export class Exchange {
   #call(listener: ExchangeListener): void {
     try {
       const returned: unknown = listener(this)
-      if (returned instanceof Promise) returned.catch(error => this.#listenerFailed(error))
+      if (returned !== undefined && returned instanceof Promise) {
+        returned.catch(error => this.#listenerFailed(error))
+      }
     } catch (error) {
       this.#listenerFailed(error)
     }

@@ -1,4 +1,5 @@
 /** Measures every request: times by method, status, route and caller, what is in flight, and what was refused. */
+import { performance } from 'node:perf_hooks'
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { checkBoolean, checkFunction, checkInteger, wrongOption } from '../options.ts'
