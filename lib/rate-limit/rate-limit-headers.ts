@@ -107,17 +107,19 @@ export class RateLimitFields implements HeaderLines {
   /** Of the decision: the head may be written a good while after it. */
   readonly #resetAt: number
 
+  /** @param decidedAt epoch ms: it is printed, and decides nothing */
   constructor(
     policy: string,
     draft: string | undefined,
     tightest: PolicyFields | undefined,
-    decision: RateLimitDecision
+    decision: RateLimitDecision,
+    decidedAt: number
   ) {
     this.#policy = policy
     this.#draft = draft
     this.#tightest = tightest
     this.#decision = decision
-    this.#resetAt = tightest === undefined ? 0 : epochSeconds(decision.resetMs)
+    this.#resetAt = Math.ceil((decidedAt + decision.resetMs) / 1_000)
   }
 
   text(): string {
@@ -163,11 +165,6 @@ export function addDraftFields(exchange: Exchange, policy: string, state: string
   const states = exchange.getHeader(stateField)
   exchange.setHeader(policyField, policies === undefined ? policy : `${policies}, ${policy}`)
   exchange.setHeader(stateField, states === undefined ? state : `${states}, ${state}`)
-}
-
-/** The wall clock is read to print, and decides nothing. */
-function epochSeconds(resetMs: number): number {
-  return Math.ceil((Date.now() + resetMs) / 1_000)
 }
 
 let lastReset = 0

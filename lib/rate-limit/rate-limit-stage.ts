@@ -2,6 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import type { GuardedRequest, Stage } from '../http/pipeline.ts'
+import { WallClock } from '../http/wall-clock.ts'
 import { checkOption, shown } from '../options.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
@@ -44,6 +45,7 @@ export class RateLimitStage implements Stage {
   readonly #refunds: Refunds | undefined
   readonly #shadow: boolean
   readonly #onLimit: RateLimitOptions['onLimit']
+  readonly #wallClock = new WallClock()
   /** The one window of this process, when it is all there is to ask. */
   readonly #alone: LocalWindows | undefined
   #allowed = 0
@@ -282,7 +284,9 @@ export class RateLimitStage implements Stage {
       set.policy,
       this.#draft ? set.draftLines + states : undefined,
       this.#legacy ? tightest : undefined,
-      decision
+      decision,
+      // A server takes its time to decide; what is decided here is so as of the start.
+      set.limiters.length > 0 ? this.#wallClock.now() : this.#wallClock.at(exchange.startedAt)
     ).addTo(exchange)
   }
 
