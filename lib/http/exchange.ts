@@ -18,6 +18,7 @@ import { type Connection, connectionOf } from './connection.ts'
 import { observeEnded, observeSoon } from './ended-exchanges.ts'
 import { coreWriteHead, type HeaderLines, PendingHeaders, type WriteHead } from './head.ts'
 import type { Identity } from './identity.ts'
+import { callListener } from './listeners.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
 import { defaultReporter, type Reporter } from './reporter.ts'
 import { pathOf } from './request-path.ts'
@@ -153,7 +154,7 @@ export class Exchange {
 
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
-    if (this.outcome !== 'pending') this.#call(listener)
+    if (this.outcome !== 'pending') callListener(listener, this)
     else if (this.#endListeners === undefined) this.#endListeners = [listener]
     else this.#endListeners.push(listener)
   }
@@ -163,7 +164,7 @@ export class Exchange {
    * the event loop's turn, together with others. They call `observeEnded` before they tell what they have kept.
    */
   onEndObserve(observer: ExchangeListener): void {
-    if (this.outcome !== 'pending') this.#call(observer)
+    if (this.outcome !== 'pending') callListener(observer, this)
     else if (this.#observers === undefined) {
       this.#observers = [observer, undefined, undefined, undefined]
       this.#observerCount = 1
@@ -175,7 +176,7 @@ export class Exchange {
     const observers = this.#observers
     if (observers === undefined) return
     this.#observers = undefined
-    for (let i = 0; i < this.#observerCount; i++) this.#call(observers[i] as ExchangeListener)
+    for (let i = 0; i < this.#observerCount; i++) callListener(observers[i] as ExchangeListener, this)
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -262,7 +263,7 @@ export class Exchange {
     const listeners = this.#endListeners
     if (listeners !== undefined) {
       this.#endListeners = undefined
-      for (const listener of listeners) this.#call(listener)
+      for (const listener of listeners) callListener(listener, this)
     }
     if (this.#observers !== undefined) this.#observe()
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
@@ -282,7 +283,7 @@ export class Exchange {
     const listeners = this.#headListeners
     if (listeners === undefined) return
     this.#headListeners = undefined
-    for (const listener of listeners) this.#call(listener)
+    for (const listener of listeners) callListener(listener, this)
   }
 
   /** After the real call: it may have thrown, or have coerced the status, or (http/2) have found the stream gone. */
@@ -304,21 +305,6 @@ export class Exchange {
     this.res.on('finish', onFinish)
     // Elsewhere the socket's close is the response's close, and one listener a socket does for all.
     if (!this.connection.endsExchanges) this.res.on('close', onClose)
-  }
-
-  #call(listener: ExchangeListener): void {
-    try {
-      const returned: unknown = listener(this)
-      if (returned !== undefined && returned instanceof Promise) {
-        returned.catch(error => this.#listenerFailed(error))
-      }
-    } catch (error) {
-      this.#listenerFailed(error)
-    }
-  }
-
-  #listenerFailed(error: unknown): void {
-    this.#context.reporter.report('exchange_listener', error)
   }
 }
 

@@ -2,10 +2,10 @@
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import type { GuardedRequest, Stage } from '../http/pipeline.ts'
-import { WallClock } from '../http/wall-clock.ts'
 import { checkOption, shown } from '../options.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
+import { LimitHeaders } from './limit-headers.ts'
 import {
   type Identify,
   type LimitWindow,
@@ -17,13 +17,7 @@ import {
 import { CallerWindows, shared, type WindowSource, windowSource } from './limits.ts'
 import { Lockout } from './lockout.ts'
 import type { RateLimitOptions, RateLimitStats, TierOptions } from './rate-limit.ts'
-import { decide, LimiterUnavailableError, type RateLimitDecision } from './rate-limit-decision.ts'
-import {
-  checkHeaderFormats,
-  type PolicyFields,
-  RateLimitFields,
-  timeParameter
-} from './rate-limit-headers.ts'
+import { decide, LimiterUnavailableError } from './rate-limit-decision.ts'
 import { checkCallback, checkCost } from './rate-limiter.ts'
 import { Refunds } from './refunds.ts'
 import { TierMatcher } from './tier-match.ts'
@@ -37,15 +31,13 @@ export class RateLimitStage implements Stage {
   readonly #clock: (() => number) | undefined
   readonly #cost: number
   readonly #costOf: ((req: GuardedRequest, exchange: Exchange) => number) | undefined
-  readonly #draft: boolean
-  readonly #legacy: boolean
+  readonly #headers: LimitHeaders
   readonly #skip: Skip | undefined
   readonly #allow: AllowList | undefined
   readonly #lockout: Lockout | undefined
   readonly #refunds: Refunds | undefined
   readonly #shadow: boolean
   readonly #onLimit: RateLimitOptions['onLimit']
-  readonly #wallClock = new WallClock()
   /** The one window of this process, when it is all there is to ask. */
   readonly #alone: LocalWindows | undefined
   #allowed = 0
@@ -61,15 +53,13 @@ export class RateLimitStage implements Stage {
     checkCallback('rateLimit', 'onLimit', onLimit)
     if (typeof cost !== 'function') checkCost('rateLimit', cost)
     checkOption(typeof shadow === 'boolean', 'rateLimit', 'shadow', 'a boolean', shown(shadow))
-    const headers = checkHeaderFormats(options.headers)
     this.#source = baseSource(options)
     this.#tiers = tiersOf(options)
     this.#identify = identifier
     this.#clock = options.clock
     this.#cost = typeof cost === 'function' ? 1 : cost
     this.#costOf = typeof cost === 'function' ? cost : undefined
-    this.#draft = headers.includes('draft-11') && !shadow
-    this.#legacy = headers.includes('x-ratelimit') && !shadow
+    this.#headers = new LimitHeaders(options.headers, shadow)
     this.#skip = skipOf(skip)
     this.#allow = allow === undefined ? undefined : new AllowList(allow)
     this.#lockout = block === undefined ? undefined : new Lockout(block, longestSeconds(this.#source))
@@ -136,10 +126,7 @@ export class RateLimitStage implements Stage {
     const decision = set.decideAlone(exchange, key, this.#cost)
     if (!decision.allowed) return this.#answer(exchange, set, [key], verdictOf(decision))
     this.#allowed++
-    if (!this.#draft && !this.#legacy) return true
-    const { rings, clock, fields } = set.windows[0]
-    const nextUnitMs = rings.nextUnitMs(key, clock === undefined ? exchange.startedAt : clock())
-    this.#addFields(exchange, set, fields, decision, decision.remaining + timeParameter(nextUnitMs))
+    if (!this.#headers.none) this.#headers.addOne(exchange, set, key, decision)
     return true
   }
 
@@ -206,7 +193,7 @@ export class RateLimitStage implements Stage {
   }
 
   #answer(exchange: Exchange, set: WindowSet, keys: readonly string[], verdict: Verdict): boolean {
-    if (this.#draft || this.#legacy) this.#addHeaders(exchange, set, keys, verdict)
+    if (!this.#headers.none) this.#headers.add(exchange, set, keys, verdict)
     if (verdict.allowed) {
       this.#allowed++
       if (verdict.reservations !== undefined) this.#refunds?.hold(exchange, verdict.reservations)
@@ -251,43 +238,6 @@ export class RateLimitStage implements Stage {
     } catch (error) {
       exchange.reporter.report('rate_limit_listener', error)
     }
-  }
-
-  #addHeaders(exchange: Exchange, set: WindowSet, keys: readonly string[], { decisions }: Verdict): void {
-    // What nobody counts has no numbers: full ones would be as false as none. Nor has what a limiter does not say.
-    for (const { uncounted, remaining, resetMs } of decisions) {
-      if (uncounted || !(Number.isSafeInteger(remaining) && remaining >= 0 && Number.isFinite(resetMs)))
-        return
-    }
-    let tightest = 0
-    let states = ''
-    for (let i = 0; i < decisions.length; i++) {
-      const { allowed, remaining, retryAfterMs } = decisions[i]
-      if (remaining < decisions[tightest].remaining) tightest = i
-      if (!this.#draft) continue
-      const nextUnitMs = set.nextUnitMs(exchange, keys, i) ?? (allowed ? undefined : retryAfterMs)
-      if (i > 0) states += `, ${set.windows[i].fields.beforeRemaining}`
-      states += remaining + timeParameter(nextUnitMs)
-    }
-    this.#addFields(exchange, set, set.windows[tightest].fields, decisions[tightest], states)
-  }
-
-  /** @param states what follows `set.draftLines` */
-  #addFields(
-    exchange: Exchange,
-    set: WindowSet,
-    tightest: PolicyFields,
-    decision: RateLimitDecision,
-    states: string
-  ): void {
-    new RateLimitFields(
-      set.policy,
-      this.#draft ? set.draftLines + states : undefined,
-      this.#legacy ? tightest : undefined,
-      decision,
-      // A server takes its time to decide; what is decided here is so as of the start.
-      set.limiters.length > 0 ? this.#wallClock.now() : this.#wallClock.at(exchange.startedAt)
-    ).addTo(exchange)
   }
 
   #fail(exchange: Exchange, error: unknown): false {
