@@ -30,7 +30,7 @@ export interface EndToEndResult {
   /** The first is the bare server, above which overhead counts. */
   servers: {
     name: string
-    /** µs of user and system time of the server's process, a request: a low quantile of its slices. */
+    /** µs of user and system time of the server's process, a request; how it comes from slices of load is told in `compare`. */
     cpuMicros: number
     /** After the load and a garbage collection. */
     heapBytes: number

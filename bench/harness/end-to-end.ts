@@ -14,22 +14,24 @@ export interface ServerUnderLoad {
 }
 
 export interface Pace {
-  /** How often every server is started anew: one process differs from the next by a tenth, for as long as it lives. */
+  /** How often every server is started: one process differs from the next by a tenth, for as long as it lives. */
   processes: number
   /** Slices of load that each process gets. */
   rounds: number
-  /** Looks at what a client sees, for each process. */
+  /** How often each process is put under whole seconds of load, to see what a client sees. */
   looks: number
 }
 
 /**
- * Of the slices of a process, since what else the machine does can only add to them. Of 5, 10, 25 and 50 % this is the one
- * at which the overheads of the gate and of the stack kept their ratio best from run to run: fewer slices hang on chance,
- * and more of them on the machine.
+ * Which slice of a process stands for it. What else the machine does only adds to a slice, so a low one; of 5, 10, 25 and
+ * 50 % the one at which the ratio of the gate's overhead to the stack's differed least from run to run.
  */
 export const cpuQuantile = 0.25
 
-/** Every server gets its slice in every round, so that what the machine does meanwhile hits all of them. */
+/**
+ * Every server gets its slice in every round, so that what the machine does meanwhile hits all of them.
+ * @returns CPU a request: of each process the slice at `cpuQuantile`, and of the processes the mean
+ */
 export async function compare(
   servers: readonly ServerUnderLoad[],
   driver: Driver,
@@ -89,7 +91,7 @@ async function cpuOfSlices(
   }
 }
 
-/** Each in every round, after another one each time. */
+/** Each server in every round, and not always after the same one. */
 function* turns(servers: number, rounds: number): Iterable<number> {
   for (let round = 0; round < rounds; round++) yield* shuffledOrder(servers, round)
 }

@@ -25,7 +25,8 @@ export interface Seen {
 
 const wrk = spawnSync('wrk', ['--version'], { stdio: 'ignore' }).error === undefined
 
-export const driver = wrk ? 'wrk, pipelined by autocannon' : 'autocannon'
+/** Their names, for a report. */
+export const generators = wrk ? 'wrk, pipelined by autocannon' : 'autocannon'
 
 /** @throws when an answer was a refusal or none came */
 export async function fire(

@@ -2,7 +2,7 @@
 import { cpus } from 'node:os'
 import type { EndToEndResult, Figures, Timeline, Traffic } from '../suite.ts'
 import { cpuQuantile } from './end-to-end.ts'
-import { driver } from './load.ts'
+import { generators } from './load.ts'
 import { type Report, type Result, shareOf, targetsOf } from './result.ts'
 import { plain, someOf, time } from './units.ts'
 import { versions } from './versions.ts'
@@ -14,7 +14,7 @@ export function markdown(title: string, report: Report): string {
   return [
     `# ${title}`,
     `Node ${process.version.slice(1)}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}. One run of \`npm run bench\`; ratios travel, absolutes do not.`,
-    `${versions()}. Load by ${driver}.`,
+    `${versions()}. Load by ${generators}.`,
     targetsTable(report),
     ...(endToEnd.length > 0 ? ['## End to end', endToEndPreface, ...endToEnd.map(endToEndTable)] : []),
     ...timelines.map(timelineTable),
@@ -25,7 +25,7 @@ export function markdown(title: string, report: Report): string {
     .concat('\n')
 }
 
-const endToEndPreface = `Each server in processes of its own, started anew twice, keep-alive, real RS256 tokens. CPU is user and system time of the whole server process, its helper threads included. Load comes in slices of a tenth of a second, to one server after the other in an order that changes; of a process's slices the ${cpuQuantile * 100} % quantile counts, since what else a machine does only adds to them, and of the processes the mean. What a client sees is the median of whole seconds of load.`
+const endToEndPreface = `Each server in processes of its own, keep-alive, real RS256 tokens. CPU is user and system time of the whole server process, its helper threads included. Load comes in slices of a tenth of a second, to one server after the other in an order that changes; of a process’s slices the ${cpuQuantile * 100} % quantile counts, since what else a machine does only adds to them, and of several processes the mean. A slice includes what is still to be written once the load stands still. Without a kernel a slice is 2 000 requests. What a client sees is the median of whole seconds of load.`
 
 function targetsTable(report: Report): string {
   const targets = targetsOf(report)

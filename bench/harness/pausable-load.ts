@@ -6,7 +6,7 @@ import { type Generator, type Load, type Seen, startGenerator } from './load.ts'
 
 const sliceMs = 100
 
-/** A generator that is stopped does not see that its parent is gone. */
+/** Those that are stopped would not end with this process. */
 const running = new Set<PausableLoad>()
 process.once('exit', () => {
   for (const load of running) load.kill()
@@ -38,7 +38,7 @@ export class PausableLoad implements SlicedLoad {
   /** @throws when an answer was a refusal or none came */
   async end(): Promise<void> {
     this.#signal('SIGCONT')
-    // Again and again: wrk ends when the thread that sleeps gets it, and a signal goes to any thread.
+    // Again and again: wrk ends when its main thread gets it, but any thread may.
     do this.#signal('SIGINT')
     while ((await this.#pass(100)) === undefined)
     running.delete(this)
