@@ -25,11 +25,11 @@ const quickServers = servers.filter(({ name }) => ['bare', whole, withoutRecords
 
 /** The first load is the one that the targets are about. */
 const firstPace: Pace = { processes: 2, rounds: 50, looks: 2 }
-const fullPace: Pace = { processes: 2, rounds: 20, looks: 1 }
+const fullPace: Pace = { processes: 2, rounds: 15, looks: 1 }
 const quickPace: Pace = { processes: 1, rounds: 10, looks: 1 }
 
 /** Requests: until everything is compiled, and every token was seen. */
-const warmUp = 20_000
+const warmUp = 15_000
 const quickWarmUp = 5_000
 
 export const suite: Suite = {

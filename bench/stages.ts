@@ -10,7 +10,7 @@ import type { Suite } from './suite.ts'
 
 const quickServers = servers.filter(({ name }) => ['bare', whole, stack].includes(name))
 
-const fullPace: Pace = { processes: 2, rounds: 40, looks: 0 }
+const fullPace: Pace = { processes: 2, rounds: 30, looks: 0 }
 const quickPace: Pace = { processes: 1, rounds: 5, looks: 0 }
 
 export const suite: Suite = {
@@ -24,7 +24,7 @@ export const suite: Suite = {
         beside: stack,
         servers: await (quick
           ? compare(quickServers, withoutKernel(token, 10_000), setting, quickPace)
-          : compare(servers, withoutKernel(token, 30_000), setting, fullPace))
+          : compare(servers, withoutKernel(token, 20_000), setting, fullPace))
       }
     } finally {
       rmSync(folder, { recursive: true })

@@ -1,4 +1,5 @@
 /** Puts servers, each in processes of its own, under one load. */
+import { setTimeout } from 'node:timers/promises'
 import type { Setting, Used } from '../servers/serve.ts'
 import type { EndToEndResult, Traffic } from '../suite.ts'
 import { BenchServer } from './bench-server.ts'
@@ -63,6 +64,18 @@ export async function compare(
   }))
 }
 
+/**
+ * What a server still has to write when its load stands still belongs to the slice, behind whatever timer it waits; what it
+ * does when idle does not. So ms later it is read what a slice took.
+ */
+const settleMs = 300
+
+interface Slice {
+  server: number
+  before: Used
+  settledAt: number
+}
+
 /** @returns µs a request, for each server and slice */
 async function cpuOfSlices(
   servers: readonly BenchServer[],
@@ -71,18 +84,24 @@ async function cpuOfSlices(
 ): Promise<number[][]> {
   const cpu: number[][] = servers.map(() => [])
   const loads: SlicedLoad[] = []
+  const open: Slice[] = []
+  const close = async ({ server, before, settledAt }: Slice): Promise<void> => {
+    await setTimeout(Math.max(0, settledAt - performance.now()))
+    const after = await servers[server].used()
+    const requests = after.requests - before.requests
+    // On a busy machine a slice may be over before anything moves.
+    if (requests > 0) cpu[server].push((after.cpuMicros - before.cpuMicros) / requests)
+  }
   try {
     for (const server of servers) loads.push(await driver.start(server))
-    const before: Used[] = []
-    for (const i of turns(servers.length, rounds + 1)) {
-      // A slice lasts until the server's next turn: what is written in batches and behind a timer belongs to it.
-      const used = await servers[i].used()
-      const requests = used.requests - (before[i]?.requests ?? used.requests)
-      // On a busy machine a slice may be over before anything moves.
-      if (requests > 0) cpu[i].push((used.cpuMicros - before[i].cpuMicros) / requests)
-      before[i] = used
+    for (const i of turns(servers.length, rounds)) {
+      while (open[0]?.settledAt <= performance.now() || open.some(({ server }) => server === i))
+        await close(open.shift() as Slice)
+      const before = await servers[i].used()
       await loads[i].slice()
+      open.push({ server: i, before, settledAt: performance.now() + settleMs })
     }
+    for (const slice of open) await close(slice)
     for (const load of loads) await load.end()
     if (cpu.some(({ length }) => length < rounds / 2)) throw new Error('a server got no requests')
     return cpu

@@ -25,7 +25,7 @@ export function markdown(title: string, report: Report): string {
     .concat('\n')
 }
 
-const endToEndPreface = `Each server in processes of its own, keep-alive, real RS256 tokens. CPU is user and system time of the whole server process, its helper threads included. Load comes in slices of a tenth of a second, to one server after the other in an order that changes; of a process’s slices the ${cpuQuantile * 100} % quantile counts, since what else a machine does only adds to them, and of several processes the mean. A slice includes what is still to be written once the load stands still. Without a kernel a slice is 2 000 requests. What a client sees is the median of whole seconds of load.`
+const endToEndPreface = `Each server in processes of its own, keep-alive, real RS256 tokens. CPU is user and system time of the whole server process, its helper threads included. Load comes in slices of a tenth of a second, to one server after the other in an order that changes; of a process’s slices the ${cpuQuantile * 100} % quantile counts, since what else a machine does only adds to them, and of several processes the mean. What a server does in the 300 ms after a slice belongs to it, since it may write in batches and behind timers. Without a kernel a slice is 2 000 requests. What a client sees is the median of whole seconds of load.`
 
 function targetsTable(report: Report): string {
   const targets = targetsOf(report)
