@@ -65,8 +65,8 @@ export async function compare(
 }
 
 /**
- * What a server still has to write when its load stands still belongs to the slice, behind whatever timer it waits; what it
- * does when idle does not. So ms later it is read what a slice took.
+ * After so many ms it is read what a slice took. What a server still has to write when its load stands still belongs to the
+ * slice, though it may wait for a timer; what it does when idle does not.
  */
 const settleMs = 300
 
