@@ -1,4 +1,5 @@
 /** The first stage of a gate: counts open requests, and once the gate closes lets no more in. */
+import { observeEnded } from './http/ended-exchanges.ts'
 import type { Exchange } from './http/exchange.ts'
 import type { Stage } from './http/pipeline.ts'
 import { refuse } from './http/problem.ts'
@@ -33,13 +34,14 @@ export class Entrance implements Stage {
       })
     }
     this.#open++
-    exchange.onEnd(this.#leave)
+    exchange.onEndObserve(this.#leave)
     return true
   }
 
   /** Resolves when the last open request has ended, or the grace is over. */
   close(): Promise<void> {
     this.#closing = true
+    observeEnded()
     if (this.#open === 0) return Promise.resolve()
     return new Promise(resolve => {
       const timer = setTimeout(resolve, this.#graceMs)

@@ -1,4 +1,5 @@
 /** Middleware that lets verified callers in: sets `exchange.user` and `req.user`, or answers as RFC 6750 says. */
+import { performance } from 'node:perf_hooks'
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { refuse } from '../http/problem.ts'
@@ -25,7 +26,7 @@ import {
   judgeSyntax,
   twoMethods
 } from './token/bearer-token.ts'
-import { Refusal } from './token/refusal.ts'
+import { isRefusal, type Refusal } from './token/refusal.ts'
 import { TokenVerifier, type TokenVerifierOptions, type Verdict } from './token/token-verifier.ts'
 import type { VerifiedToken } from './token/verified-token.ts'
 import type { CachedToken } from './token/verified-token-cache.ts'
@@ -135,7 +136,7 @@ class Authentication implements Stage {
     const { req } = exchange
     const authorization = authorizationOf(req.rawHeaders)
     if (authorization === undefined) return this.#withoutToken(exchange)
-    if (authorization instanceof Refusal) return this.#refuse(exchange, authorization)
+    if (typeof authorization !== 'string') return this.#refuse(exchange, authorization)
     if (hasQueryToken(req.url as string)) return this.#refuse(exchange, twoMethods)
     const now = this.#ownClock ? this.#verifier.clock.monotonic() : exchange.startedAt
     const verdict = this.#recall(exchange, authorization, now) ?? this.#check(exchange, authorization, now)
@@ -157,7 +158,7 @@ class Authentication implements Stage {
   /** Undefined: the header is of another scheme. */
   #check(exchange: Exchange, authorization: string, now: number): Verdict | Promise<Verdict> | undefined {
     const token = this.#tokenOf(authorization)
-    if (token === undefined || token instanceof Refusal) return token
+    if (typeof token !== 'string') return token
     const entry = this.#verifier.find(token)
     const verdict = entry === undefined ? undefined : this.#verifier.recall(entry, now)
     if (entry !== undefined && verdict !== undefined) {
@@ -185,7 +186,7 @@ class Authentication implements Stage {
   }
 
   #decide(exchange: Exchange, verdict: Verdict, authorization: string): boolean | Promise<boolean> {
-    if (verdict instanceof Refusal) return this.#refuse(exchange, verdict, authorization)
+    if (isRefusal(verdict)) return this.#refuse(exchange, verdict, authorization)
     if (!this.#checksSenders) return this.#admit(exchange, verdict)
     const checked = this.#senders.check(
       exchange,
@@ -250,7 +251,9 @@ class Authentication implements Stage {
   #tell(reason: string | undefined, exchange: Exchange): void {
     try {
       const returned: unknown = this.#onValidation?.(reason, performance.now() - exchange.startedAt, exchange)
-      if (returned instanceof Promise) returned.catch(error => listenerFailed(exchange, error))
+      if (returned !== undefined && returned instanceof Promise) {
+        returned.catch(error => listenerFailed(exchange, error))
+      }
     } catch (error) {
       listenerFailed(exchange, error)
     }

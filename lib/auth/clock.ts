@@ -1,4 +1,5 @@
 /** The clocks and timers of authentication, replaceable in tests. */
+import { performance } from 'node:perf_hooks'
 
 export interface Clock {
   /** Wall clock, ms since the epoch: what `exp` and `nbf` are compared with. */

@@ -1,5 +1,7 @@
 /** One request and its response, seen once for all stages. The only code that replaces `res.writeHead`. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+// Imported: the global of this name is a getter.
+import { performance } from 'node:perf_hooks'
 import type { AsyncHolder } from './async-context.ts'
 import {
   type Bearing,
@@ -13,6 +15,7 @@ import {
 import { ClientAddress } from './client-address.ts'
 import { clientGone } from './client-gone.ts'
 import { type Connection, connectionOf } from './connection.ts'
+import { observeEnded, observeSoon } from './ended-exchanges.ts'
 import { coreWriteHead, type HeaderLines, PendingHeaders, type WriteHead } from './head.ts'
 import type { Identity } from './identity.ts'
 import { type Outcome, outcomeOf, sentStatusOf, standingOf, streamOf } from './outcome.ts'
@@ -76,9 +79,10 @@ export class Exchange {
   #writeHead: WriteHead
   #pending: PendingHeaders | undefined
   #headListeners: ExchangeListener[] | undefined
+  #endListeners: ExchangeListener[] | undefined
   /** With room for as many as a whole gate has: an array that grows takes another 150 bytes. */
-  #endListeners: (ExchangeListener | undefined)[] | undefined
-  #endCount = 0
+  #observers: (ExchangeListener | undefined)[] | undefined
+  #observerCount = 0
   #state: Record<string, unknown> | undefined
   #abort: AbortController | undefined
   #entered: unknown = undefined
@@ -150,10 +154,28 @@ export class Exchange {
   /** Runs `listener` exactly once, after the response ended or the connection went away; at once when it has. */
   onEnd(listener: ExchangeListener): void {
     if (this.outcome !== 'pending') this.#call(listener)
-    else if (this.#endListeners === undefined) {
-      this.#endListeners = [listener, undefined, undefined, undefined, undefined]
-      this.#endCount = 1
-    } else this.#endListeners[this.#endCount++] = listener
+    else if (this.#endListeners === undefined) this.#endListeners = [listener]
+    else this.#endListeners.push(listener)
+  }
+
+  /**
+   * @internal As `onEnd`, for those who only keep what they see: a request that was answered is shown to them at the end of
+   * the event loop's turn, together with others. They call `observeEnded` before they tell what they have kept.
+   */
+  onEndObserve(observer: ExchangeListener): void {
+    if (this.outcome !== 'pending') this.#call(observer)
+    else if (this.#observers === undefined) {
+      this.#observers = [observer, undefined, undefined, undefined]
+      this.#observerCount = 1
+    } else this.#observers[this.#observerCount++] = observer
+  }
+
+  /** @internal */
+  tellObservers(): void {
+    const observers = this.#observers
+    if (observers === undefined) return
+    this.#observers = undefined
+    for (let i = 0; i < this.#observerCount; i++) this.#call(observers[i] as ExchangeListener)
   }
 
   /** Adds a header to the head when it is written, unless the handler sets one of that name. A second call replaces the first. */
@@ -240,9 +262,20 @@ export class Exchange {
     const listeners = this.#endListeners
     if (listeners !== undefined) {
       this.#endListeners = undefined
-      for (let i = 0; i < this.#endCount; i++) this.#call(listeners[i] as ExchangeListener)
+      for (const listener of listeners) this.#call(listener)
     }
+    if (this.#observers !== undefined) this.#observe()
     if (this.asyncHolder !== undefined) this.asyncHolder.exchange = undefined
+  }
+
+  /** In order, whoever waits and whoever does not. What has no socket of its own may be asked for before the turn ends. */
+  #observe(): void {
+    if (this.outcome === 'completed' && this.connection.endsExchanges) {
+      observeSoon(this)
+    } else {
+      observeEnded()
+      this.tellObservers()
+    }
   }
 
   #tellHead(): void {
@@ -276,7 +309,9 @@ export class Exchange {
   #call(listener: ExchangeListener): void {
     try {
       const returned: unknown = listener(this)
-      if (returned instanceof Promise) returned.catch(error => this.#listenerFailed(error))
+      if (returned !== undefined && returned instanceof Promise) {
+        returned.catch(error => this.#listenerFailed(error))
+      }
     } catch (error) {
       this.#listenerFailed(error)
     }

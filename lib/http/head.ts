@@ -53,7 +53,7 @@ export class PendingHeaders {
   }
 
   add(lines: HeaderLines): void {
-    if (this.#lines === undefined && !lines.names.some(name => indexOfName(this.#pairs, name) !== -1)) {
+    if (this.#lines === undefined && !holdsAny(this.#pairs, lines.names)) {
       this.#lines = lines
       return
     }
@@ -114,8 +114,7 @@ function takesLines(
   if (coreStoreHeader === undefined || (current !== coreStoreHeader && current !== storeHeader)) return false
   if (res.getHeaderNames().length > 0) return false
   if (typeof headers !== 'object' || headers === null) return true
-  for (let i = 0; i < names.length; i++) if (holds(headers, names[i])) return false
-  return true
+  return !holdsAny(headers, names)
 }
 
 /** Tries it out: it is no part of Node's documented interface, although every version has had it. */
@@ -179,6 +178,22 @@ function joinedHeaders(headers: HeadersArgument, pending: readonly string[]): un
     else copy.push(pending[i], pending[i + 1])
   }
   return copy
+}
+
+/** Whether headers hold one of these names, in any case. */
+function holdsAny(headers: HeadersArgument, names: readonly string[]): boolean {
+  if (headers === undefined || headers === null) return false
+  if (!Array.isArray(headers)) {
+    for (const key in headers as Record<string, OutgoingHttpHeader>) if (isAmong(key, names)) return true
+    return false
+  }
+  for (let i = 0; i < names.length; i++) if (holds(headers, names[i])) return true
+  return false
+}
+
+function isAmong(key: string, names: readonly string[]): boolean {
+  for (let i = 0; i < names.length; i++) if (sameName(key, names[i])) return true
+  return false
 }
 
 /** Whether the handler's headers hold this name, in any case. */

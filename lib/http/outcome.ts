@@ -1,7 +1,6 @@
 /** How a response ended, as far as this side of the wire can know. */
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 
 /**
  * `completed`: everything was handed to the connection, and the connection took it. `aborted`: the client was gone, or
@@ -13,6 +12,7 @@ interface Ended {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly error: unknown
+  readonly connection: { readonly endsExchanges: boolean }
 }
 
 /** What is needed of the stream behind an http/2 request. */
@@ -61,10 +61,10 @@ export function standingOf(req: IncomingMessage, res: ServerResponse): 'open' | 
   return req.socket?.destroyed === true && req.socket.closed ? 'gone' : 'open'
 }
 
-function wasDelivered({ req, res }: Ended): boolean {
+function wasDelivered({ req, res, connection }: Ended): boolean {
   const stream = streamOf(req)
   // What test tools inject has no wire that could lose anything, and no true measure of what is flushed.
-  if (stream === undefined && !(req.socket instanceof Duplex)) return res.writableEnded
+  if (stream === undefined && !connection.endsExchanges) return res.writableEnded
   if (!res.writableFinished) return false
   if (stream !== undefined) return stream.sentHeaders !== undefined && !stream.aborted && stream.rstCode === 0
   return finishMeansFlushed || (!req.aborted && req.socket?.destroyed !== true)

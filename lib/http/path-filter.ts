@@ -27,6 +27,8 @@ const ambiguous = /\/\.{1,2}(?:[/;]|$)|%(?:2e|2f|5c|25|[01][0-9a-f]|7f)|\/\/|[\\
  */
 export class PathFilter {
   readonly #exact: ReadonlySet<string>
+  /** Of the exact paths, a bit each, so that hardly a path has to be hashed; the last stands for 31 and more. */
+  readonly #lengths: number
   readonly #prefix: readonly string[]
 
   constructor(options: PathFilterOptions) {
@@ -37,17 +39,22 @@ export class PathFilter {
     for (const path of exact) checkPath('exact', path, /^\//, 'start with a slash')
     for (const path of prefix) checkPath('prefix', path, /^\/(?:.*\/)?$/, 'start and end with a slash')
     this.#exact = new Set(exact)
+    this.#lengths = exact.reduce((bits, path) => bits | lengthBit(path), 0)
     this.#prefix = [...prefix]
   }
 
   /** @param path the request path without the query, as received */
   matches(path: string): boolean {
-    if (this.#exact.has(path)) return !ambiguous.test(path)
-    for (const prefix of this.#prefix) {
-      if (path.startsWith(prefix)) return !ambiguous.test(path)
+    if ((this.#lengths & lengthBit(path)) !== 0 && this.#exact.has(path)) return !ambiguous.test(path)
+    for (let i = 0; i < this.#prefix.length; i++) {
+      if (path.startsWith(this.#prefix[i])) return !ambiguous.test(path)
     }
     return false
   }
+}
+
+function lengthBit({ length }: string): number {
+  return 1 << Math.min(length, 31)
 }
 
 /**

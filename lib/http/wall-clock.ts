@@ -1,4 +1,5 @@
 /** Turns monotonic instants into wall-clock time without reading a clock for each. */
+import { performance } from 'node:perf_hooks'
 
 /** ms between two looks at the system's clock, which may be set while the process runs. */
 const anchorMs = 1_000

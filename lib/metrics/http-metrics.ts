@@ -1,4 +1,6 @@
 /** Measures every request: times by method, status, route and caller, what is in flight, and what was refused. */
+import { performance } from 'node:perf_hooks'
+import { observeEnded } from '../http/ended-exchanges.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { type GuardedRequest, type Stage, type StageMiddleware, stageMiddleware } from '../http/pipeline.ts'
 import { checkBoolean, checkFunction, checkInteger, wrongOption } from '../options.ts'
@@ -116,23 +118,29 @@ class RequestMetricsStage implements Stage, MetricSource {
     const origin = originOf(exchange)
     this.#active[origin]++
     this.#seen[origin] = 1
-    exchange.onEnd(this.#onEnd)
+    exchange.onEndObserve(this.#onEnd)
     return true
   }
 
   getMetrics(window: MetricsWindow = 'total'): RequestMetrics {
     return {
-      activeRequests: this.#active.reduce((sum, count) => sum + count, 0),
+      activeRequests: this.#upToDate().#active.reduce((sum, count) => sum + count, 0),
       ...this.#windows.read(window, this.#now()).summary()
     }
   }
 
   get histograms(): HttpMetrics['histograms'] {
-    const { durations, firstBytes } = this.#windows.total
+    const { durations, firstBytes } = this.#upToDate().#windows.total
     return {
       http_request_duration_us: durations.histogram,
       http_time_to_first_byte_us: firstBytes.histogram
     }
+  }
+
+  /** Itself, when the observers of all that has ended have run. */
+  #upToDate(): this {
+    observeEnded()
+    return this
   }
 
   #now(): number {
@@ -186,36 +194,36 @@ class RequestMetricsStage implements Stage, MetricSource {
         name: 'http_server_request_duration_seconds',
         help: 'Time from the first sight of a request to the end of its response.',
         bounds: this.#bounds,
-        points: () => this.#series.durations
+        points: () => this.#upToDate().#series.durations
       }),
       this.#firstByteHistogram.metric({
         name: 'http_server_time_to_first_byte_seconds',
         help: 'Time from the first sight of a request to the head of its response.',
         bounds: this.#bounds,
-        points: () => this.#series.firstBytes
+        points: () => this.#upToDate().#series.firstBytes
       }),
       {
         name: 'http_server_active_requests',
         type: 'gauge',
         help: 'Requests that have not ended.',
-        points: () => activePoints(this.#active, this.#seen)
+        points: () => activePoints(this.#upToDate().#active, this.#seen)
       },
       {
         name: 'ostiary_refusals_total',
         type: 'counter',
         help: 'Requests that were refused, by stage and true reason.',
-        points: () => this.#refusals.points()
+        points: () => this.#upToDate().#refusals.points()
       },
       {
         name: 'ostiary_request_duration_percentile_seconds',
         type: 'gauge',
         unit: 'seconds',
         help: 'Percentiles of the duration of the last 60 to 65 seconds and 60 to 65 minutes, within 0.8 %.',
-        points: () => percentilePoints(this.#windows, this.#now())
+        points: () => percentilePoints(this.#upToDate().#windows, this.#now())
       },
       singleMetric(
         { name: 'ostiary_http_series', type: 'gauge', help: 'Label sets of HTTP metrics in use.' },
-        () => this.#series.durations.length
+        () => this.#upToDate().#series.durations.length
       ),
       singleMetric(
         {
@@ -223,7 +231,7 @@ class RequestMetricsStage implements Stage, MetricSource {
           type: 'counter',
           help: 'Requests counted without labels because there were too many label sets.'
         },
-        () => this.#series.overflowed
+        () => this.#upToDate().#series.overflowed
       )
     ]
   }

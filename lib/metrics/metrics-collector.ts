@@ -1,4 +1,5 @@
 /** How token validations went: counts, errors and times, since the start and of late. */
+import { performance } from 'node:perf_hooks'
 import { checkFunction } from '../options.ts'
 import { LabelSet, type Metric, type MetricSource, singleMetric, wellFormed } from './metric.ts'
 import { MetricRegistry } from './metric-registry.ts'

@@ -46,7 +46,8 @@ export interface WindowSet {
   readonly rings: readonly SlidingWindow[]
   /** The members of `RateLimit-Policy`. */
   readonly policy: string
-  readonly policyLines: string
+  /** The draft's lines up to what remains of the first window. */
+  readonly draftLines: string
   /** @param refundable whether the verdict must hold reservations */
   decide(
     exchange: Exchange,
@@ -64,13 +65,18 @@ export class LocalWindows implements WindowSet {
   readonly limiters: readonly Limiter[] = []
   readonly rings: readonly SlidingWindow[]
   readonly policy: string
-  readonly policyLines: string
+  readonly draftLines: string
 
   constructor(windows: readonly LocalWindow[]) {
     this.windows = windows
     this.rings = windows.map(({ rings }) => rings)
     this.policy = policyOf(windows)
-    this.policyLines = policyLines(this.policy)
+    this.draftLines = draftLines(this.policy, windows)
+  }
+
+  /** What `decide` says for one window, where nothing is to be given back. */
+  decideAlone(exchange: Exchange, key: string, cost: number): RateLimitDecision {
+    return decideOne(this.windows[0], exchange, key, cost)
   }
 
   decide(exchange: Exchange, keys: readonly string[], cost: number, refundable: boolean): Verdict {
@@ -107,13 +113,13 @@ export class LimiterWindows implements WindowSet {
   readonly limiters: readonly Limiter[]
   readonly rings: readonly SlidingWindow[] = []
   readonly policy: string
-  readonly policyLines: string
+  readonly draftLines: string
 
   constructor(windows: readonly LimiterWindow[]) {
     this.windows = windows
     this.limiters = windows.map(({ limiter }) => limiter)
     this.policy = policyOf(windows)
-    this.policyLines = policyLines(this.policy)
+    this.draftLines = draftLines(this.policy, windows)
   }
 
   decide(
@@ -168,8 +174,13 @@ function now({ clock }: LocalWindow, exchange: Exchange): number {
   return clock === undefined ? exchange.startedAt : clock()
 }
 
-function verdictOf(decision: RateLimitDecision): Verdict {
+/** What one window decided. */
+export function verdictOf(decision: RateLimitDecision): Verdict {
   return { allowed: decision.allowed, decisions: [decision], reservations: undefined }
+}
+
+function draftLines(policy: string, [first]: readonly LimitWindow[]): string {
+  return policyLines(policy) + first.fields.beforeRemaining
 }
 
 function policyOf(windows: readonly LimitWindow[]): string {

@@ -29,9 +29,10 @@ export class PolicyFields {
   readonly name: string
   readonly policy: string
   readonly limit: string
-  /** The trio's lines up to what changes. */
+  /** The member of `RateLimit` up to what changes. */
+  readonly beforeRemaining: string
+  /** The trio's lines up to what changes, behind the end of another line. */
   readonly limitLines: string
-  readonly #beforeRemaining: string
 
   /**
    * @param windowMs undefined: the limit is of requests at a time
@@ -56,17 +57,30 @@ export class PolicyFields {
     }
     this.name = name
     this.limit = String(limit)
-    this.limitLines = `X-RateLimit-Limit: ${limit}\r\nX-RateLimit-Remaining: `
-    this.#beforeRemaining = `${item(name, {})};r=`
+    this.limitLines = `\r\n${limitField}: ${limit}\r\n${remainingField}: `
+    this.beforeRemaining = `${item(name, {})};r=`
   }
 
-  /** @param nextUnitMs until more can be taken; undefined when everything can, or nobody knows */
   state(remaining: number, nextUnitMs: number | undefined): string {
-    const state = this.#beforeRemaining + remaining
-    return nextUnitMs === undefined || !Number.isFinite(nextUnitMs)
-      ? state
-      : `${state};t=${seconds(nextUnitMs)}`
+    return this.beforeRemaining + remaining + timeParameter(nextUnitMs)
   }
+}
+
+let lastTime = 0
+let lastTimeParameter = ''
+
+/**
+ * What follows the number that remains; windows that slowly fill say the same for a second.
+ * @param nextUnitMs until more can be taken; undefined when everything can, or nobody knows
+ */
+export function timeParameter(nextUnitMs: number | undefined): string {
+  if (nextUnitMs === undefined || !Number.isFinite(nextUnitMs)) return ''
+  const time = seconds(nextUnitMs)
+  if (time !== lastTime) {
+    lastTime = time
+    lastTimeParameter = `;t=${time}`
+  }
+  return lastTimeParameter
 }
 
 /** @throws TypeError when the option is not a list of formats */
@@ -76,47 +90,51 @@ export function checkHeaderFormats(headers: unknown): readonly RateLimitHeaderFo
   throw wrongOption('rateLimit', 'headers', "a list of 'draft-11' and 'x-ratelimit'", shown(headers))
 }
 
-/** The lines of the draft up to what changes. */
+/** The lines of the draft up to its members. */
 export function policyLines(policy: string): string {
-  return `RateLimit-Policy: ${policy}\r\nRateLimit: `
+  return `${policyField}: ${policy}\r\n${stateField}: `
 }
 
 /** What one limiter says. */
 export class RateLimitFields implements HeaderLines {
   readonly names: readonly string[] = names
   readonly #policy: string
-  readonly #policyLines: string
-  /** Members of `RateLimit`; undefined: neither it nor `RateLimit-Policy`. */
-  readonly #states: string | undefined
+  /** The lines of the draft, but for the last line's end; undefined: none. */
+  readonly #draft: string | undefined
   /** Of whom the trio speaks; undefined: no trio. */
   readonly #tightest: PolicyFields | undefined
   readonly #decision: RateLimitDecision
   /** Of the decision: the head may be written a good while after it. */
   readonly #resetAt: number
 
+  /** @param decidedAt epoch ms: it is printed, and decides nothing */
   constructor(
-    { policy, policyLines }: { policy: string; policyLines: string },
-    states: string | undefined,
+    policy: string,
+    draft: string | undefined,
     tightest: PolicyFields | undefined,
-    decision: RateLimitDecision
+    decision: RateLimitDecision,
+    decidedAt: number
   ) {
     this.#policy = policy
-    this.#policyLines = policyLines
-    this.#states = states
+    this.#draft = draft
     this.#tightest = tightest
     this.#decision = decision
-    this.#resetAt = tightest === undefined ? 0 : epochSeconds(decision.resetMs)
+    this.#resetAt = Math.ceil((decidedAt + decision.resetMs) / 1_000)
   }
 
   text(): string {
-    const draft = this.#states === undefined ? '' : `${this.#policyLines}${this.#states}\r\n`
-    if (this.#tightest === undefined) return draft
-    return `${draft}${this.#tightest.limitLines}${this.#decision.remaining}${resetLine(this.#resetAt)}`
+    if (this.#tightest === undefined) return this.#draft === undefined ? '' : `${this.#draft}\r\n`
+    const trio = this.#tightest.limitLines + this.#decision.remaining + resetLine(this.#resetAt)
+    // The trio begins with the end of the line before.
+    return this.#draft === undefined ? trio.slice(2) : this.#draft + trio
   }
 
   pairs(): string[] {
     const pairs: string[] = []
-    if (this.#states !== undefined) pairs.push(policyField, this.#policy, stateField, this.#states)
+    if (this.#draft !== undefined) {
+      const states = this.#draft.slice(policyLines(this.#policy).length)
+      pairs.push(policyField, this.#policy, stateField, states)
+    }
     if (this.#tightest === undefined) return pairs
     pairs.push(limitField, this.#tightest.limit, remainingField, String(this.#decision.remaining))
     pairs.push(resetField, String(this.#resetAt))
@@ -147,11 +165,6 @@ export function addDraftFields(exchange: Exchange, policy: string, state: string
   const states = exchange.getHeader(stateField)
   exchange.setHeader(policyField, policies === undefined ? policy : `${policies}, ${policy}`)
   exchange.setHeader(stateField, states === undefined ? state : `${states}, ${state}`)
-}
-
-/** The wall clock is read to print, and decides nothing. */
-function epochSeconds(resetMs: number): number {
-  return Math.ceil((Date.now() + resetMs) / 1_000)
 }
 
 let lastReset = 0

@@ -2,15 +2,28 @@
 import type { Exchange } from '../http/exchange.ts'
 import { PathFilter, type PathFilterOptions } from '../http/path-filter.ts'
 import type { GuardedRequest, Stage } from '../http/pipeline.ts'
+import { WallClock } from '../http/wall-clock.ts'
 import { checkOption, shown } from '../options.ts'
 import { AllowList } from './allow-list.ts'
 import { clientKey, identified } from './client-key.ts'
-import type { Identify, LimitWindow, Verdict, WindowSet } from './limit-windows.ts'
+import {
+  type Identify,
+  type LimitWindow,
+  LocalWindows,
+  type Verdict,
+  verdictOf,
+  type WindowSet
+} from './limit-windows.ts'
 import { CallerWindows, shared, type WindowSource, windowSource } from './limits.ts'
 import { Lockout } from './lockout.ts'
 import type { RateLimitOptions, RateLimitStats, TierOptions } from './rate-limit.ts'
-import { decide, LimiterUnavailableError } from './rate-limit-decision.ts'
-import { checkHeaderFormats, RateLimitFields } from './rate-limit-headers.ts'
+import { decide, LimiterUnavailableError, type RateLimitDecision } from './rate-limit-decision.ts'
+import {
+  checkHeaderFormats,
+  type PolicyFields,
+  RateLimitFields,
+  timeParameter
+} from './rate-limit-headers.ts'
 import { checkCallback, checkCost } from './rate-limiter.ts'
 import { Refunds } from './refunds.ts'
 import { TierMatcher } from './tier-match.ts'
@@ -32,6 +45,9 @@ export class RateLimitStage implements Stage {
   readonly #refunds: Refunds | undefined
   readonly #shadow: boolean
   readonly #onLimit: RateLimitOptions['onLimit']
+  readonly #wallClock = new WallClock()
+  /** The one window of this process, when it is all there is to ask. */
+  readonly #alone: LocalWindows | undefined
   #allowed = 0
   #refused = 0
   #lockedOut = 0
@@ -60,6 +76,7 @@ export class RateLimitStage implements Stage {
     this.#refunds = refundOn === undefined ? undefined : new Refunds(refundOn, this.#sources())
     this.#shadow = shadow
     this.#onLimit = onLimit
+    this.#alone = this.#aloneOf(this.#source)
   }
 
   get stats(): RateLimitStats {
@@ -75,6 +92,7 @@ export class RateLimitStage implements Stage {
 
   enter(exchange: Exchange): boolean | Promise<boolean> {
     if (this.#skip?.(exchange.req, exchange)) return true
+    if (this.#alone !== undefined) return this.#limitAlone(exchange, this.#alone)
     const source = this.#sourceOf(exchange)
     if (source === undefined) return true
     if (!(source instanceof CallerWindows)) return this.#limit(exchange, source)
@@ -104,6 +122,25 @@ export class RateLimitStage implements Stage {
   #sourceOf(exchange: Exchange): WindowSource | undefined {
     for (const { matcher, source } of this.#tiers) if (matcher.matches(exchange)) return source
     return this.#source
+  }
+
+  #aloneOf(source: WindowSource | undefined): LocalWindows | undefined {
+    const more = this.#tiers.length > 0 || this.#allow || this.#lockout || this.#refunds || this.#costOf
+    return !more && source instanceof LocalWindows && source.windows.length === 1 ? source : undefined
+  }
+
+  /** What `#limit` does, without the lists. */
+  #limitAlone(exchange: Exchange, set: LocalWindows): boolean {
+    const key = this.#keyOf(exchange, set.windows[0], undefined)
+    if (key === undefined) return false
+    const decision = set.decideAlone(exchange, key, this.#cost)
+    if (!decision.allowed) return this.#answer(exchange, set, [key], verdictOf(decision))
+    this.#allowed++
+    if (!this.#draft && !this.#legacy) return true
+    const { rings, clock, fields } = set.windows[0]
+    const nextUnitMs = rings.nextUnitMs(key, clock === undefined ? exchange.startedAt : clock())
+    this.#addFields(exchange, set, fields, decision, decision.remaining + timeParameter(nextUnitMs))
+    return true
   }
 
   #limit(exchange: Exchange, set: WindowSet): boolean | Promise<boolean> {
@@ -229,14 +266,27 @@ export class RateLimitStage implements Stage {
       if (remaining < decisions[tightest].remaining) tightest = i
       if (!this.#draft) continue
       const nextUnitMs = set.nextUnitMs(exchange, keys, i) ?? (allowed ? undefined : retryAfterMs)
-      states += (i === 0 ? '' : ', ') + set.windows[i].fields.state(remaining, nextUnitMs)
+      if (i > 0) states += `, ${set.windows[i].fields.beforeRemaining}`
+      states += remaining + timeParameter(nextUnitMs)
     }
-    const { fields } = set.windows[tightest]
+    this.#addFields(exchange, set, set.windows[tightest].fields, decisions[tightest], states)
+  }
+
+  /** @param states what follows `set.draftLines` */
+  #addFields(
+    exchange: Exchange,
+    set: WindowSet,
+    tightest: PolicyFields,
+    decision: RateLimitDecision,
+    states: string
+  ): void {
     new RateLimitFields(
-      set,
-      this.#draft ? states : undefined,
-      this.#legacy ? fields : undefined,
-      decisions[tightest]
+      set.policy,
+      this.#draft ? set.draftLines + states : undefined,
+      this.#legacy ? tightest : undefined,
+      decision,
+      // A server takes its time to decide; what is decided here is so as of the start.
+      set.limiters.length > 0 ? this.#wallClock.now() : this.#wallClock.at(exchange.startedAt)
     ).addTo(exchange)
   }
 

@@ -1,4 +1,5 @@
 /** An exact rate limiter in memory: no window ever admits more than the limit, nothing that fits is refused. */
+import { performance } from 'node:perf_hooks'
 import { shown, wrongOption } from '../options.ts'
 import {
   areKeys,

@@ -25,6 +25,11 @@ export class Refusal {
   }
 }
 
+/** What `instanceof` says, for each request: which engines look up by name if the class comes from another module. */
+export function isRefusal(value: object): value is Refusal {
+  return (value as Partial<Refusal>).error !== undefined
+}
+
 /** What `TokenVerifier.verify` rejects with. */
 export class TokenError extends Error {
   override readonly name = 'TokenError'

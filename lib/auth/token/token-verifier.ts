@@ -1,6 +1,7 @@
 /** Verifies bearer tokens: cheap checks first, one signature per token, then from memory, without a promise. */
 import { errors, flattenedVerify } from 'jose'
 import { defaultReporter, type Reporter } from '../../http/reporter.ts'
+import { WallClock } from '../../http/wall-clock.ts'
 import { checkFunction, checkInteger, checkObject, checkTexts } from '../../options.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { JwksCache } from '../keys/jwks-cache.ts'
@@ -51,6 +52,8 @@ export class TokenVerifier {
   readonly confirmations: readonly string[]
   readonly #issuers: TrustedIssuers
   readonly #headers: TokenHeaders
+  /** Saves a look at the system's clock for each token that is remembered; undefined with a clock of one's own. */
+  readonly #wallClock: WallClock | undefined
   readonly #maxTokenBytes: number
   readonly #revocations: RevocationList | undefined
   readonly #reporter: Reporter
@@ -67,6 +70,7 @@ export class TokenVerifier {
     checkTexts('authenticate', 'confirmations', confirmations)
     checkInteger('authenticate', 'maxTokenBytes', maxTokenBytes, 1)
     this.clock = clock
+    this.#wallClock = clock === systemClock ? new WallClock() : undefined
     this.#reporter = reporter ?? defaultReporter
     this.confirmations = [...confirmations]
     this.#maxTokenBytes = maxTokenBytes
@@ -111,7 +115,7 @@ export class TokenVerifier {
   recall(entry: CachedToken, now: number): Verdict | undefined {
     const { counts } = this.cache
     if (!entry.alive) return undefined
-    const wallNow = this.clock.now()
+    const wallNow = this.#wallClock === undefined ? this.clock.now() : this.#wallClock.at(now)
     if (wallNow >= entry.expiresAt) {
       counts.expired++
       this.cache.delete(entry)

@@ -29,6 +29,10 @@ export class RequestSeriesTable {
   readonly #unrouted = new Map<number, RequestSeries>()
   readonly #routes = new Map<string, Map<number, RequestSeries>>()
   #overflow: RequestSeries | undefined
+  /** What the last request was filed under: the next is mostly alike. */
+  #lastKey = -1
+  #lastRoute: string | undefined
+  #last: RequestSeries | undefined
   #overflowed = 0
 
   constructor(maxSeries: number, bounds: readonly number[], nativeSchema: number | undefined) {
@@ -44,8 +48,14 @@ export class RequestSeriesTable {
 
   /** @param key as `requestKey` packs it */
   find(key: number, route: string | undefined): RequestSeries {
+    if (this.#last !== undefined && key === this.#lastKey && route === this.#lastRoute) return this.#last
     const keys = route === undefined ? this.#unrouted : this.#routes.get(route)
-    return keys?.get(key) ?? this.#make(key, route)
+    const series = keys?.get(key)
+    if (series === undefined) return this.#make(key, route)
+    this.#lastKey = key
+    this.#lastRoute = route
+    this.#last = series
+    return series
   }
 
   #make(key: number, route: string | undefined): RequestSeries {

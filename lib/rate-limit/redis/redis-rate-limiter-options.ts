@@ -1,4 +1,5 @@
 /** The options of `RedisRateLimiter`, checked and completed once. */
+import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import type { Reporter } from '../../http/reporter.ts'
 import { checkOption, isText, shown, wrongOption } from '../../options.ts'
