@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { missing } from '../test/support/program.ts'
 import { startRedis } from '../test/support/redis-server.ts'
-import { compare, overSockets, type ServerUnderLoad } from './harness/end-to-end.ts'
+import { overSockets } from './harness/driver.ts'
+import { compare, type Pace, type ServerUnderLoad } from './harness/end-to-end.ts'
 import { identityProvider } from './harness/identity-provider.ts'
 import type { Suite } from './suite.ts'
 
@@ -15,8 +16,11 @@ const servers: ServerUnderLoad[] = [
   { name: 'gate, limits on Redis, leases of 1 000', file: 'cluster-gate', stages: ['redis', 'lease'] }
 ]
 
-/** For quick runs: without a call to Redis for each request. */
-const quickServers = servers.filter(({ stages }) => !stages?.includes('redis') || stages.includes('lease'))
+/** For quick runs. */
+const quickServers = servers.filter(({ stages }) => stages?.includes('bare') || stages?.includes('lease'))
+
+const fullPace: Pace = { processes: 2, rounds: 50, looks: 2 }
+const quickPace: Pace = { processes: 1, rounds: 10, looks: 1 }
 
 export const suite: Suite = {
   async *endToEnd({ quick }) {
@@ -37,16 +41,12 @@ export const suite: Suite = {
         tokens: 100
       }
       const tokens = await Promise.all(Array.from({ length: load.tokens }, (_, i) => sign(i)))
-      const driver = overSockets(load, tokens, quick ? { warmUp: 1, slice: 1 } : { warmUp: 3, slice: 2 })
-      const pace = { processes: quick ? 1 : 3, rounds: quick ? 1 : 3 }
+      const withRedis = { ...setting, redisPort: redis.port }
       yield {
         name: load.name,
-        servers: await compare(
-          quick ? quickServers : servers,
-          driver,
-          { ...setting, redisPort: redis.port },
-          pace
-        )
+        servers: await (quick
+          ? compare(quickServers, overSockets(load, tokens, 5_000), withRedis, quickPace)
+          : compare(servers, overSockets(load, tokens, 40_000), withRedis, fullPace))
       }
     } finally {
       for (const cleanup of cleanups.reverse()) await cleanup()

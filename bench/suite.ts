@@ -30,15 +30,17 @@ export interface EndToEndResult {
   /** The first is the bare server, above which overhead counts. */
   servers: {
     name: string
-    /** µs of user and system time of the server's process, a request: the first quartile of its slices. */
+    /** µs of user and system time of the server's process, a request; how it comes from slices of load is told in `compare`. */
     cpuMicros: number
     /** After the load and a garbage collection. */
     heapBytes: number
     /** What a client saw, if there was one. */
     traffic?: Traffic
   }[]
-  /** What the design asks for: the CPU of a server above bare, at most this share of another's. */
-  targets?: { path: string; server: string; beside: string; share: number }[]
+  /** The server whose overhead the others' is a share of. */
+  beside?: string
+  /** What the design asks for: the CPU of a server above bare, at most this share of what is above bare `beside`. */
+  targets?: { path: string; server: string; share: number }[]
 }
 
 export interface Traffic {

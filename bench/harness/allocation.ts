@@ -28,7 +28,7 @@ export async function bytesARequest(file: string, setting: Setting, token: strin
     for (let i = 0; i < attempts || (!Number.isFinite(least) && i < mostAttempts); i++) {
       const before = await server.collected()
       await client.send(requests)
-      const after = await server.used()
+      const after = await server.settled()
       if (after.collections === before.collections)
         least = Math.min(least, (after.heapBytes - before.heapBytes) / requests)
     }

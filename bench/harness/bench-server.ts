@@ -48,8 +48,14 @@ export class BenchServer {
     return new BenchServer(child, gone.signal, port)
   }
 
+  /** What it used so far. */
   used(): Promise<Used> {
-    return this.#ask('used')
+    return this.#ask('use')
+  }
+
+  /** What it used, after it was told of every garbage collection there was. */
+  settled(): Promise<Used> {
+    return this.#ask('settle')
   }
 
   /** What it used, after a garbage collection. */

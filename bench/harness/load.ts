@@ -1,12 +1,11 @@
 /** Loads a server from another process: by wrk where it is installed, which takes less of the machine, and by autocannon. */
-import { execFile, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import autocannon from 'autocannon'
-import { Histogram } from '../../lib/metrics/histogram/histogram.ts'
 
 export interface Load {
   name: string
@@ -16,7 +15,7 @@ export interface Load {
   tokens: number
 }
 
-/** What one slice of load saw. */
+/** What a load generator saw. */
 export interface Seen {
   requests: number
   seconds: number
@@ -26,7 +25,8 @@ export interface Seen {
 
 const wrk = spawnSync('wrk', ['--version'], { stdio: 'ignore' }).error === undefined
 
-export const driver = wrk ? 'wrk, pipelined by autocannon' : 'autocannon'
+/** Their names, for a report. */
+export const generators = wrk ? 'wrk, pipelined by autocannon' : 'autocannon'
 
 /** @throws when an answer was a refusal or none came */
 export async function fire(
@@ -35,12 +35,30 @@ export async function fire(
   tokens: readonly string[],
   seconds: number
 ): Promise<Seen> {
-  const sent = tokens.slice(0, load.tokens)
+  return await startGenerator(port, load, tokens, seconds).seen
+}
+
+export interface Generator {
+  child: ChildProcess
+  /** Rejects when an answer was a refusal or none came. */
+  seen: Promise<Seen>
+}
+
+/** @param seconds after which it ends by itself; SIGINT ends it earlier */
+export function startGenerator(
+  port: number,
+  load: Load,
+  tokens: readonly string[],
+  seconds: number
+): Generator {
+  const folder = mkdtempSync(join(tmpdir(), 'ostiary-load-'))
+  const file = join(folder, 'tokens')
+  writeFileSync(file, tokens.slice(0, load.tokens).join('\n'))
   // wrk corrects its latencies as if each request waited for the one before: with pipelining none of them is true.
-  const by = wrk && load.pipelining === 1 ? byWrk : byAutocannon
-  const { refused, errors, ...seen } = await by(port, load, sent, seconds)
-  if (refused > 0 || errors > 0) throw new Error(`${refused} refusals and ${errors} errors under load`)
-  return seen
+  const command = wrk && load.pipelining === 1 ? wrkCommand : autocannonCommand
+  const [program, ...args] = command(`http://127.0.0.1:${port}/`, load, file, seconds)
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  return { child, seen: seenBy(child).finally(() => rmSync(folder, { recursive: true })) }
 }
 
 /** @returns ms, or NaN for a share that was not asked for */
@@ -48,61 +66,42 @@ export function latencyAt({ latency }: Pick<Seen, 'latency'>, share: number): nu
   return latency.find(([of]) => of === share)?.[1] ?? Number.NaN
 }
 
-type Driven = Seen & { refused: number; errors: number }
-
-async function byWrk(port: number, load: Load, tokens: readonly string[], seconds: number): Promise<Driven> {
-  const folder = mkdtempSync(join(tmpdir(), 'ostiary-wrk-'))
-  try {
-    const file = join(folder, 'tokens')
-    writeFileSync(file, tokens.join('\n'))
-    const script = fileURLToPath(new URL('wrk.lua', import.meta.url))
-    const { stdout } = await promisify(execFile)('wrk', [
-      ...['--threads', '1', '--connections', String(load.connections)],
-      ...['--duration', `${seconds}s`, '--timeout', '60s'],
-      ...['--script', script, `http://127.0.0.1:${port}/`, '--', file]
-    ])
-    return JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as Driven
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+function wrkCommand(url: string, { connections }: Load, tokensFile: string, seconds: number): string[] {
+  return [
+    ...['wrk', '--threads', '1', '--connections', `${connections}`, '--duration', `${seconds}s`],
+    // The largest latency that it has room for.
+    ...['--timeout', '60s', '--script', beside('wrk.lua'), url, '--', tokensFile]
+  ]
 }
 
-const shares = [0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999]
-
-/** Its own latencies are in whole ms, so they are recorded here. */
-async function byAutocannon(
-  port: number,
+function autocannonCommand(
+  url: string,
   { connections, pipelining }: Load,
-  tokens: readonly string[],
+  tokensFile: string,
   seconds: number
-): Promise<Driven> {
-  let clients = 0
-  const shareOf = (client: number): autocannon.Request[] =>
-    tokens.filter((_, i) => i % connections === client % connections).map(requestWith)
-  const latencies = new Histogram({ highest: 60_000_000, significantDigits: 3 })
-  const result = await new Promise<autocannon.Result>((resolve, reject) => {
-    const running = autocannon(
-      {
-        url: `http://127.0.0.1:${port}/`,
-        connections,
-        pipelining,
-        duration: seconds,
-        requests: [requestWith(tokens[0])],
-        ...(tokens.length > 1 && { setupClient: client => client.setRequests(shareOf(clients++)) })
-      },
-      (error, result) => (error ? reject(error) : resolve(result))
-    )
-    running.on('response', (_client, _status, _bytes, ms) => latencies.record(ms * 1_000))
-  })
-  return {
-    requests: result.requests.total,
-    seconds: result.duration,
-    refused: result.non2xx,
-    errors: result.errors,
-    latency: shares.map(share => [share, latencies.percentile(share * 100) / 1_000])
-  }
+): string[] {
+  return [
+    ...[process.execPath, '--import', 'tsx', beside('autocannon.ts'), `--connections=${connections}`],
+    ...[`--pipelining=${pipelining}`, `--seconds=${seconds}`, url, tokensFile]
+  ]
 }
 
-function requestWith(token: string): autocannon.Request {
-  return { method: 'GET', path: '/', headers: { authorization: `Bearer ${token}` } }
+function beside(file: string): string {
+  return fileURLToPath(new URL(file, import.meta.url))
+}
+
+async function seenBy(child: ChildProcess): Promise<Seen> {
+  const [output, [code, signal]] = await Promise.all([
+    child.stdout === null ? '' : text(child.stdout),
+    once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  ])
+  // What it saw is its last word, whatever ends it then.
+  const at = output.lastIndexOf('{"requests"')
+  if (at === -1) throw new Error(`the load generator ended: ${signal ?? `exit code ${code}`}`)
+  const { refused, errors, ...seen } = JSON.parse(output.slice(at)) as Seen & {
+    refused: number
+    errors: number
+  }
+  if (refused > 0 || errors > 0) throw new Error(`${refused} refusals and ${errors} errors under load`)
+  return seen
 }

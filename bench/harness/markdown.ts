@@ -1,8 +1,9 @@
 /** What was measured, as a page. */
 import { cpus } from 'node:os'
-import type { EndToEndResult, Figures, Timeline } from '../suite.ts'
-import { driver } from './load.ts'
-import { type Report, type Result, targetsOf } from './result.ts'
+import type { EndToEndResult, Figures, Timeline, Traffic } from '../suite.ts'
+import { cpuQuantile } from './end-to-end.ts'
+import { generators } from './load.ts'
+import { type Report, type Result, shareOf, targetsOf } from './result.ts'
 import { plain, someOf, time } from './units.ts'
 import { versions } from './versions.ts'
 
@@ -13,7 +14,7 @@ export function markdown(title: string, report: Report): string {
   return [
     `# ${title}`,
     `Node ${process.version.slice(1)}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}. One run of \`npm run bench\`; ratios travel, absolutes do not.`,
-    `${versions()}. Load by ${driver}.`,
+    `${versions()}. Load by ${generators}.`,
     targetsTable(report),
     ...(endToEnd.length > 0 ? ['## End to end', endToEndPreface, ...endToEnd.map(endToEndTable)] : []),
     ...timelines.map(timelineTable),
@@ -24,8 +25,7 @@ export function markdown(title: string, report: Report): string {
     .concat('\n')
 }
 
-const endToEndPreface =
-  'Each server in processes of its own, started anew several times, keep-alive, real RS256 tokens; slices in turn. CPU is user and system time of the whole server process, its helper threads included: the first quartile of the slices, since what else a machine does only adds to it. The rest are medians.'
+const endToEndPreface = `Each server in processes of its own, keep-alive, real RS256 tokens. CPU is user and system time of the whole server process, its helper threads included. Load comes in slices of a tenth of a second, to one server after the other in an order that changes; of a process’s slices the ${cpuQuantile * 100} % quantile counts, since what else a machine does only adds to them, and of several processes the mean. What a server does in the 300 ms after a slice belongs to it, since it may write in batches and behind timers. Without a kernel a slice is 2 000 requests. What a client sees is the median of whole seconds of load.`
 
 function targetsTable(report: Report): string {
   const targets = targetsOf(report)
@@ -74,22 +74,30 @@ function verdict(met: boolean, wanted: string): string {
   return `${wanted} ${met ? 'reached' : '**missed**'}`
 }
 
-function endToEndTable({ name, servers }: EndToEndResult): string {
+function endToEndTable(result: EndToEndResult): string {
+  const { name, beside, servers } = result
   const bare = servers[0].cpuMicros
-  const rows = servers.map(({ name, cpuMicros, traffic, heapBytes }) => {
-    const seen =
-      traffic === undefined
-        ? ' | '
-        : `${traffic.requestsPerSecond.toFixed(0)} | ${traffic.p50Ms.toFixed(2)} / ${traffic.p99Ms.toFixed(2)} / ${traffic.p999Ms.toFixed(2)}`
-    return `| ${name} | ${cpuMicros.toFixed(1)} | ${(cpuMicros - bare).toFixed(1)} | ${seen} | ${(heapBytes / 1e6).toFixed(1)} |`
-  })
+  const withTraffic = servers.some(({ traffic }) => traffic !== undefined)
+  const columns = [
+    ...['CPU µs a request', 'above bare'],
+    ...(beside === undefined ? [] : [`share of ${beside}`]),
+    ...(withTraffic ? ['requests/s', 'p50 / p99 / p99.9 ms'] : []),
+    'heap MB'
+  ]
+  const rows = servers.map(({ name, cpuMicros, traffic, heapBytes }) => [
+    ...[name, cpuMicros.toFixed(1), (cpuMicros - bare).toFixed(1)],
+    ...(beside === undefined ? [] : [shareOf(name, result)]),
+    ...(traffic === undefined ? [] : [traffic.requestsPerSecond.toFixed(0), percentiles(traffic)]),
+    (heapBytes / 1e6).toFixed(1)
+  ])
   return [
-    `### ${name}`,
-    '',
-    '| server | CPU µs a request | above bare | requests/s | p50 / p99 / p99.9 ms | heap MB |',
-    '|---|---:|---:|---:|---:|---:|',
-    ...rows
+    ...[`### ${name}`, '', `| server | ${columns.join(' | ')} |`, `|---|${'---:|'.repeat(columns.length)}`],
+    ...rows.map(cells => `| ${cells.join(' | ')} |`)
   ].join('\n')
+}
+
+function percentiles({ p50Ms, p99Ms, p999Ms }: Traffic): string {
+  return [p50Ms, p99Ms, p999Ms].map(ms => ms.toFixed(2)).join(' / ')
 }
 
 function timelineTable({ name, moments }: Timeline): string {

@@ -1,6 +1,7 @@
 /** Measures the contenders of a row in turn, round after round, so that what the machine does meanwhile hits all of them. */
 import { Bench } from 'tinybench'
 import type { Contender, Row } from '../suite.ts'
+import { quantile } from './quantile.ts'
 
 export interface Measured {
   contender: string
@@ -35,13 +36,15 @@ export async function measure(row: Row, pace: Pace): Promise<Measured[]> {
     for (const [at, i] of order.entries()) times[i].push(medians[at])
   }
   return row.contenders.map((contender, i) => {
-    const sorted = times[i].toSorted(ascending)
-    const medianNs = quantile(sorted, 0.5)
+    const medianNs = quantile(times[i], 0.5)
     return {
       contender: contender.name,
       medianNs,
-      spread: (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / medianNs,
-      ratio: quantile(times[i].map((time, n) => time / times[0][n]).toSorted(ascending), 0.5)
+      spread: (quantile(times[i], 0.75) - quantile(times[i], 0.25)) / medianNs,
+      ratio: quantile(
+        times[i].map((time, n) => time / times[0][n]),
+        0.5
+      )
     }
   })
 }
@@ -59,14 +62,4 @@ async function round(contenders: readonly Contender[], { sliceMs, leastCalls }: 
       })
     return (result.latency.p50 * 1e6) / contenders[i].operations
   })
-}
-
-function ascending(a: number, b: number): number {
-  return a - b
-}
-
-function quantile(sorted: readonly number[], q: number): number {
-  const at = (sorted.length - 1) * q
-  const low = Math.floor(at)
-  return sorted[low] + (sorted[Math.ceil(at)] - sorted[low]) * (at - low)
 }

@@ -12,8 +12,8 @@ export function randomNumbers(seed: number): () => number {
 }
 
 /** 0 to `length` - 1, shuffled (Fisher and Yates). */
-export function shuffledOrder(length: number): Uint32Array {
-  const random = randomNumbers(7)
+export function shuffledOrder(length: number, seed = 7): Uint32Array {
+  const random = randomNumbers(seed)
   const order = Uint32Array.from({ length }, (_, i) => i)
   for (let i = length - 1; i > 0; i--) {
     const other = Math.floor(random() * (i + 1))

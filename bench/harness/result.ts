@@ -42,6 +42,13 @@ export function resultOf(suite: string, row: Row, measured: Measured[]): Result 
   return { suite, row: name, measured, figures, curve, mostNs, targets }
 }
 
+/** What the overhead of one is as a share of another's, such as `1/4.2`: for those that have one. */
+export function shareOf(name: string, { servers, beside }: EndToEndResult): string {
+  if (beside === undefined || name === servers[0].name) return ''
+  const [own, peer] = [overheadOf(name, servers), overheadOf(beside, servers)]
+  return own < peer ? `1/${(peer / own).toFixed(1)}` : plain(own / peer)
+}
+
 /** All targets that the run covers, those missed first. */
 export function targetsOf({ results, endToEnd, figures }: Report): Target[] {
   const targets = [
@@ -54,14 +61,11 @@ export function targetsOf({ results, endToEnd, figures }: Report): Target[] {
   return targets.toSorted((a, b) => Number(a.met) - Number(b.met))
 }
 
-function overheads({ servers, targets = [] }: EndToEndResult): Target[] {
-  const above = (wanted: string): number => {
-    const found = servers.find(({ name }) => name === wanted)
-    if (found === undefined) throw new Error(`no server called ${wanted}`)
-    return found.cpuMicros - servers[0].cpuMicros
-  }
-  return targets.map(({ path, server, beside, share }) => {
-    const [own, peer] = [above(server), above(beside)]
+function overheads({ servers, beside, targets = [] }: EndToEndResult): Target[] {
+  if (beside === undefined) return []
+  const peer = overheadOf(beside, servers)
+  return targets.map(({ path, server, share }) => {
+    const own = overheadOf(server, servers)
     return {
       path: `${path}, beside ${beside}`,
       wanted: `≤ 1/${Math.round(1 / share)} of its overhead`,
@@ -69,6 +73,13 @@ function overheads({ servers, targets = [] }: EndToEndResult): Target[] {
       met: own <= share * peer
     }
   })
+}
+
+/** @returns µs a request above bare */
+function overheadOf(wanted: string, servers: EndToEndResult['servers']): number {
+  const found = servers.find(({ name }) => name === wanted)
+  if (found === undefined) throw new Error(`no server called ${wanted}`)
+  return found.cpuMicros - servers[0].cpuMicros
 }
 
 function ratios({ suite, row, targets }: Result): Target[] {

@@ -1,6 +1,6 @@
 /** What was measured, as lines for the terminal. */
 import type { EndToEndResult, Figure, Figures, Timeline } from '../suite.ts'
-import type { Report, Result } from './result.ts'
+import { type Report, type Result, shareOf } from './result.ts'
 import { plain, someOf, time } from './units.ts'
 
 export function reportLines({ results, endToEnd, timelines, figures }: Report): string[] {
@@ -26,14 +26,16 @@ function resultLines({ row, measured, figures, mostNs, targets }: Result): strin
 }
 
 /** The lines of one end-to-end comparison: CPU a request, and what is above the first server. */
-function endToEndLines({ name, servers }: EndToEndResult): string[] {
+function endToEndLines(result: EndToEndResult): string[] {
+  const { name, beside, servers } = result
   const bare = servers[0].cpuMicros
   return [
-    `${name}: µs of CPU a request, above bare, requests/s, p50/p99/p99.9 ms, heap MB`,
+    `${name}: µs of CPU a request, above bare,${beside === undefined ? '' : ` share of ${beside},`} requests/s, p50/p99/p99.9 ms, heap MB`,
     ...servers.map(({ name, cpuMicros, traffic, heapBytes }) =>
       [
         cpuMicros.toFixed(1).padStart(7),
         `+${(cpuMicros - bare).toFixed(1)}`.padStart(7),
+        shareOf(name, result).padStart(6),
         (traffic?.requestsPerSecond.toFixed(0) ?? '').padStart(7),
         (traffic === undefined
           ? ''

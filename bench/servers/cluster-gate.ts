@@ -23,6 +23,7 @@ async function lead(): Promise<void> {
     const sum = (of: (used: Used) => number): number => all.reduce((total, used) => total + of(used), 0)
     return {
       cpuMicros: user + system + sum(({ cpuMicros }) => cpuMicros),
+      requests: sum(({ requests }) => requests),
       heapBytes: sum(({ heapBytes }) => heapBytes),
       rssBytes: sum(({ rssBytes }) => rssBytes),
       collections: sum(({ collections }) => collections)

@@ -1,6 +1,6 @@
 /** Runs one server of the end-to-end benchmark in a process of its own and tells its parent what it used. */
 import { readFileSync } from 'node:fs'
-import type { Server } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { PerformanceObserver } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -26,6 +26,8 @@ export interface Setting {
 export interface Used {
   /** µs of CPU, user and system, since the start. */
   cpuMicros: number
+  /** Handed to the server's handler since the start. */
+  requests: number
   heapBytes: number
   rssBytes: number
   /** Garbage collections since the start. */
@@ -36,8 +38,8 @@ export function setting(): Setting {
   return JSON.parse(readFileSync(process.argv[2], 'utf8')) as Setting
 }
 
-/** `collect` garbage first; `request`: answer that many requests first, which come without a kernel. */
-export type Question = 'used' | 'collect' | { requests: number; request: string }
+/** `settle`: wait for what is told of garbage collections; `collect` it first; `request`: answer so many, without a kernel. */
+export type Question = 'use' | 'settle' | 'collect' | { requests: number; request: string }
 
 /** Requests without a kernel that come in one turn of the event loop. */
 const requestsPerTurn = 100
@@ -46,6 +48,7 @@ const requestsPerTurn = 100
 export function serve(server: Server): void {
   // Else chance decides which servers pay for slow ticks: with the gate none does, and none else should.
   keepTicksFast()
+  const count = countRequests(server)
   let collections = 0
   const observer = new PerformanceObserver(list => {
     collections += list.getEntries().length
@@ -56,21 +59,25 @@ export function serve(server: Server): void {
   let socket: MemorySocket | undefined
   server.listen(0, '127.0.0.1', () => {
     answerParent((server.address() as AddressInfo).port, async question => {
-      if (question === 'collect') (globalThis as { gc?: () => void }).gc?.()
       if (typeof question === 'object') {
-        if (socket === undefined) {
-          socket = new MemorySocket(question.request)
-          server.emit('connection', socket)
-        }
+        socket ??= connectTo(server, question.request)
         for (let sent = 0; sent < question.requests; sent += requestsPerTurn)
           await socket.send(requestsPerTurn)
+      } else if (question !== 'use') {
+        if (question === 'collect') (globalThis as { gc?: () => void }).gc?.()
+        // The observer is told of a collection in turns of its own.
+        await setTimeout(20)
+        for (let turn = 0; turn < 3; turn++) await setImmediate()
       }
-      // The observer is told of a collection in turns of its own.
-      await setTimeout(20)
-      for (let turn = 0; turn < 3; turn++) await setImmediate()
       const { user, system } = process.cpuUsage()
       const { heapUsed, rss } = process.memoryUsage()
-      return { cpuMicros: user + system, heapBytes: heapUsed, rssBytes: rss, collections }
+      return {
+        cpuMicros: user + system,
+        requests: count.requests,
+        heapBytes: heapUsed,
+        rssBytes: rss,
+        collections
+      }
     })
   })
 }
@@ -80,4 +87,22 @@ export function answerParent(port: number, answer: (question: Question) => Promi
   process.send?.({ port })
   process.on('message', async question => process.send?.(await answer(question as Question)))
   process.on('disconnect', () => process.exit(0))
+}
+
+/** Counts before the server's own handler: for each server the same cost, and right at every moment. */
+function countRequests(server: Server): { requests: number } {
+  const count = { requests: 0 }
+  const [handler] = server.listeners('request') as RequestListener[]
+  server.removeAllListeners('request')
+  server.on('request', (req, res) => {
+    count.requests++
+    handler.call(server, req, res)
+  })
+  return count
+}
+
+function connectTo(server: Server, request: string): MemorySocket {
+  const socket = new MemorySocket(request)
+  server.emit('connection', socket)
+  return socket
 }
