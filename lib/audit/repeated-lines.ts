@@ -1,0 +1,122 @@
+/** Remembers what lines said, so that the next that says the same is copied from the last in the memory of the sink. */
+import type { Exchange } from '../http/exchange.ts'
+import type { AuditSink } from './audit-logger.ts'
+import type { LinePlace } from './line-chunk.ts'
+import { sample } from './printed-texts.ts'
+import type { PrintedTime } from './printed-time.ts'
+
+/** A sink that keeps lines in memory for a while, and can copy one there. */
+export interface RepeatingSink extends AuditSink {
+  /** Notes where the line is that was written last; its length is known. */
+  locate(last: LinePlace): void
+  /**
+   * Takes the line that is at this place once more, with another time and duration. The place is then that of the copy.
+   * @returns false when it must be written instead
+   */
+  repeat(place: LinePlace, time: PrintedTime, durationMicros: number): boolean
+}
+
+const repeatingSinks = new WeakSet<AuditSink>()
+
+/** Said by a sink itself when it is made: one that extends it may want to see every line. */
+export function declareRepeating(sink: RepeatingSink): void {
+  repeatingSinks.add(sink)
+}
+
+export function isRepeating(sink: AuditSink): sink is RepeatingSink {
+  return repeatingSinks.has(sink)
+}
+
+/** Lines that are remembered at most: about as many as are in the memory of a file at once. */
+const slots = 1_024
+/** The upper bits of a number tell the slot. */
+const slotShift = 22
+/** Texts of a request that are longer together are not remembered: memory is bounded, whatever clients send. */
+const maxRemembered = 1_024
+
+/** What a line says, time and duration left out, and where it is. */
+export class RepeatedLine implements LinePlace {
+  filling = 0
+  at = 0
+  length = 0
+  durationAt = 0
+  durationLength = 0
+  second = 0
+  #caller: object | undefined = undefined
+  #tokenId: string | undefined = undefined
+  #path = ''
+  #method: string | undefined = ''
+  #statusCode = 0
+  #address: string | undefined = undefined
+  #userAgent: string | undefined = undefined
+  #outcome = ''
+  #deniedBy: string | undefined = undefined
+  #reason: string | undefined = undefined
+
+  says(caller: object, exchange: Exchange): boolean {
+    const { req, denial } = exchange
+    return (
+      this.#caller === caller &&
+      this.#statusCode === exchange.statusCode &&
+      this.#tokenId === exchange.tokenId &&
+      this.#path === exchange.path &&
+      this.#method === req.method &&
+      this.#userAgent === req.headers['user-agent'] &&
+      this.#address === exchange.clientAddress &&
+      this.#outcome === exchange.outcome &&
+      this.#deniedBy === denial?.stage &&
+      this.#reason === denial?.reason
+    )
+  }
+
+  become(caller: object, exchange: Exchange): void {
+    const { req, denial } = exchange
+    this.#caller = caller
+    this.#tokenId = exchange.tokenId
+    this.#path = exchange.path
+    this.#method = req.method
+    this.#statusCode = exchange.statusCode
+    this.#address = exchange.clientAddress
+    this.#userAgent = req.headers['user-agent']
+    this.#outcome = exchange.outcome
+    this.#deniedBy = denial?.stage
+    this.#reason = denial?.reason
+  }
+}
+
+/** A direct-mapped table: a line that comes twice in a row to its slot has it. */
+export class RepeatedLines {
+  readonly #lines: (RepeatedLine | undefined)[] = new Array(slots).fill(undefined)
+  /** What came to each slot last, as a number: a line that comes once must cost next to nothing. */
+  readonly #numbers = new Int32Array(slots)
+
+  /**
+   * The line that this exchange's may be a copy of, or that may become one to copy from.
+   * @param callerNumber of the caller alone
+   */
+  for(callerNumber: number, exchange: Exchange): RepeatedLine | undefined {
+    const { path, tokenId, error } = exchange
+    const userAgent = exchange.req.headers['user-agent']
+    const number =
+      Math.imul(
+        callerNumber + sample(path) * 0x101 + sample(userAgent) * 0x1_003 + exchange.statusCode * 0x10_007,
+        0x9e37_79b1
+      ) + Math.imul(sample(exchange.clientAddress) + sample(tokenId) * 0x83, 0x85eb_ca6b)
+    const slot = number >>> slotShift
+    if (this.#numbers[slot] !== (number | 0)) {
+      this.#numbers[slot] = number
+      return undefined
+    }
+    if (error !== undefined || path.length + lengthOf(userAgent) + lengthOf(tokenId) > maxRemembered)
+      return undefined
+    const line = this.#lines[slot]
+    if (line !== undefined) return line
+    const fresh = new RepeatedLine()
+    this.#lines[slot] = fresh
+    return fresh
+  }
+}
+
+function lengthOf(text: string | undefined): number {
+  return text === undefined ? 0 : text.length
+}
