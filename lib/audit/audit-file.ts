@@ -95,7 +95,8 @@ export class AuditFile implements RepeatingSink {
   write(line: string): boolean {
     if (this.#closing !== undefined) return false
     const length = line.length + 1
-    if (!this.#active.fits(length) && !this.#makeRoom(length)) return false
+    // Who is told of a failure meanwhile may log it, into the room that was made.
+    while (!this.#active.fits(length)) if (!this.#makeRoom(length)) return false
     this.#active.append(line)
     this.#taken()
     return true

@@ -94,13 +94,14 @@ export class AuditLineFormat {
     const start = this.#untilDuration(exchange, caller)
     const duration = milliseconds(micros)
     const line = start + duration + this.#afterDuration(exchange, caller)
+    const { second } = this.#time
     if (!sink.write(line)) return false
     if (repeated === undefined) return true
     repeated.become(caller, exchange)
     repeated.length = line.length + 1
     repeated.durationAt = start.length
     repeated.durationLength = duration.length
-    repeated.second = this.#time.second
+    repeated.second = second
     sink.locate(repeated)
     return true
   }

@@ -67,7 +67,7 @@ export class LineChunk {
    * @returns false when the line is not here any more, or there is no room for it, or the duration is a very long one
    */
   repeat(place: LinePlace, time: PrintedTime, durationMicros: number): boolean {
-    if (place.filling !== this.#filling || !(durationMicros < longest)) return false
+    if (place.filling !== this.#filling || !(durationMicros >= 0 && durationMicros < longest)) return false
     const { bytes, used } = this
     const { at, durationAt } = place
     const durationLength = lengthOf(durationMicros)

@@ -2,7 +2,7 @@
 import type { Exchange } from '../http/exchange.ts'
 import type { AuditSink } from './audit-logger.ts'
 import type { LinePlace } from './line-chunk.ts'
-import { sample } from './printed-texts.ts'
+import { flat, sample } from './printed-texts.ts'
 import type { PrintedTime } from './printed-time.ts'
 
 /** A sink that keeps lines in memory for a while, and can copy one there. */
@@ -73,7 +73,7 @@ export class RepeatedLine implements LinePlace {
     const { req, denial } = exchange
     this.#caller = caller
     this.#tokenId = exchange.tokenId
-    this.#path = exchange.path
+    this.#path = detached(exchange.path)
     this.#method = req.method
     this.#statusCode = exchange.statusCode
     this.#address = exchange.clientAddress
@@ -96,25 +96,31 @@ export class RepeatedLines {
    */
   for(callerNumber: number, exchange: Exchange): RepeatedLine | undefined {
     const { path, tokenId, error } = exchange
+    // A token's id may be anything where somebody else verified the token.
+    if (error !== undefined || (tokenId !== undefined && typeof tokenId !== 'string')) return undefined
     const userAgent = exchange.req.headers['user-agent']
-    const number =
-      Math.imul(
-        callerNumber + sample(path) * 0x101 + sample(userAgent) * 0x1_003 + exchange.statusCode * 0x10_007,
-        0x9e37_79b1
-      ) + Math.imul(sample(exchange.clientAddress) + sample(tokenId) * 0x83, 0x85eb_ca6b)
+    const parts =
+      callerNumber + sample(path) * 0x101 + sample(userAgent) * 0x1_003 + exchange.statusCode * 0x10_007
+    const more = sample(exchange.clientAddress) + sample(tokenId) * 0x83
+    const number = (Math.imul(parts, 0x9e37_79b1) + Math.imul(more, 0x85eb_ca6b)) | 0
     const slot = number >>> slotShift
-    if (this.#numbers[slot] !== (number | 0)) {
+    if (this.#numbers[slot] !== number) {
       this.#numbers[slot] = number
       return undefined
     }
-    if (error !== undefined || path.length + lengthOf(userAgent) + lengthOf(tokenId) > maxRemembered)
-      return undefined
+    if (path.length + lengthOf(userAgent) + lengthOf(tokenId) > maxRemembered) return undefined
     const line = this.#lines[slot]
     if (line !== undefined) return line
     const fresh = new RepeatedLine()
     this.#lines[slot] = fresh
     return fresh
   }
+}
+
+/** The path by itself: as it came it may be a part of the whole URL, which it would keep in memory. */
+function detached(path: string): string {
+  const copy = flat(path)
+  return copy === path ? copy : path
 }
 
 function lengthOf(text: string | undefined): number {
