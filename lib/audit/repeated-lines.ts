@@ -27,10 +27,10 @@ export function isRepeating(sink: AuditSink): sink is RepeatingSink {
   return repeatingSinks.has(sink)
 }
 
-/** Lines that are remembered at most: about as many as are in the memory of a file at once. */
-const slots = 1_024
+/** Lines that are remembered at most: more than a chunk of a file holds, so that few fall into one slot. */
+const slots = 2_048
 /** The upper bits of a number tell the slot. */
-const slotShift = 22
+const slotShift = 21
 /** Texts of a request that are longer together are not remembered: memory is bounded, whatever clients send. */
 const maxRemembered = 1_024
 
@@ -98,17 +98,17 @@ export class RepeatedLines {
     const { path, tokenId, error } = exchange
     // A token's id may be anything where somebody else verified the token.
     if (error !== undefined || (tokenId !== undefined && typeof tokenId !== 'string')) return undefined
-    const userAgent = exchange.req.headers['user-agent']
-    const parts =
-      callerNumber + sample(path) * 0x101 + sample(userAgent) * 0x1_003 + exchange.statusCode * 0x10_007
-    const more = sample(exchange.clientAddress) + sample(tokenId) * 0x83
-    const number = (Math.imul(parts, 0x9e37_79b1) + Math.imul(more, 0x85eb_ca6b)) | 0
+    // What tells one line of a caller from another's, most of the time: who sends none with a token is told by the address.
+    const sender = sample(tokenId ?? exchange.clientAddress)
+    const parts = callerNumber + sample(path) * 0x101 + exchange.statusCode * 0x10_007
+    const number = (Math.imul(parts, 0x9e37_79b1) + Math.imul(sender, 0x85eb_ca6b)) | 0
     const slot = number >>> slotShift
     if (this.#numbers[slot] !== number) {
       this.#numbers[slot] = number
       return undefined
     }
-    if (path.length + lengthOf(userAgent) + lengthOf(tokenId) > maxRemembered) return undefined
+    const texts = path.length + lengthOf(exchange.req.headers['user-agent']) + lengthOf(tokenId)
+    if (texts > maxRemembered) return undefined
     const line = this.#lines[slot]
     if (line !== undefined) return line
     const fresh = new RepeatedLine()
