@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync, unlinkSync } from 'node:fs'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { AuditLineFormat } from '../../lib/audit/audit-line.ts'
 import { AuditLogger } from '../../lib/audit/audit-logger.ts'
 import { LineChunk } from '../../lib/audit/line-chunk.ts'
 import { PrintedTime } from '../../lib/audit/printed-time.ts'
+import { RepeatedLine } from '../../lib/audit/repeated-lines.ts'
 import { SealedLog } from '../../lib/audit/sealed-log.ts'
 import { verifySealedLog } from '../../lib/audit/verify-sealed-log.ts'
 import { ClientAddress } from '../../lib/http/client-address.ts'
@@ -229,6 +230,19 @@ test('one change at a time is printed, between lines that are copied', async () 
   assert.ok(copies > changes.length * 3, `${copies}`)
 })
 
+test('a line is what another says only when all of it is the same', () => {
+  const saids = [plain, ...changes.map(change => ({ ...plain, ...change }))]
+  const callers = new Map(saids.map(({ user }) => [JSON.stringify(user), { user }]))
+  const exchanges = saids.filter(({ error }) => error === undefined).map(said => ended(said, 1, 1))
+  for (const [i, one] of exchanges.entries()) {
+    const line = new RepeatedLine()
+    line.become(callers.get(JSON.stringify(one.user))!, one)
+    for (const [j, other] of exchanges.entries()) {
+      assert.equal(line.says(callers.get(JSON.stringify(other.user))!, other), i === j, `${i} and ${j}`)
+    }
+  }
+})
+
 test('a copy says its own duration, of whatever width', async () => {
   const both = durations.flatMap(a => durations.flatMap(b => [a, b]))
   const steps = both.map(durationMs => ({ said: plain, gapMs: 0.5, durationMs, flush: false }))
@@ -337,14 +351,30 @@ test('a sink that extends one of ours, and each of several sinks, gets every lin
 test('copies that a full disk leaves no room for are counted, and told in their place', {
   skip: noFullDevice
 }, async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
+  symlinkSync('/dev/full', path)
   const reporter = new Reporter({ onReport: () => {} })
-  const logger = new AuditLogger({ path: '/dev/full', maxPendingBytes: 131_072, reporter })
-  for (let i = 0; i < 2_000; i++) logger.logExchange(ended(plain, performance.now(), 0.5))
+  const sink = new AuditFile({ path, maxPendingBytes: 131_072, reporter })
+  const logger = new AuditLogger({ sink, reporter })
+  const log = () => logger.logExchange(ended(plain, performance.now(), 0.5))
+  for (let i = 0; i < 2_000; i++) log()
   const { events, pending, dropped } = logger.stats
   assert.equal(events, 2_000)
   assert.ok(pending > 300 && dropped > 1_000)
   assert.equal(pending + dropped, 2_000)
+  assert.equal(reporter.counts.get('audit_lost'), dropped)
+
+  await assert.rejects(sink.flush(), { code: 'ENOSPC' })
+  unlinkSync(path)
+  await logger.reopen()
+  await sink.flush()
+  log()
+  log()
   await logger.close()
-  assert.equal(logger.stats.dropped, 2_000)
-  assert.equal(reporter.counts.get('audit_lost'), 2_000)
+  const types = linesOf(path).map(line => JSON.parse(line)['event_type'])
+  assert.deepEqual(types, [
+    ...new Array(pending).fill('request_success'),
+    ...['dropped', 'request_success', 'request_success']
+  ])
+  assert.equal(logger.stats.dropped, dropped)
 })
