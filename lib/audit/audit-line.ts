@@ -90,14 +90,15 @@ export class AuditLineFormat {
     const repeated = this.#repeated.for(caller.number, exchange)
     const micros = microsOf(exchange.durationMs)
     this.#time.set(this.#clock.at(exchange.endedAt))
-    if (repeated?.says(caller, exchange) && sink.repeat(repeated, this.#time, micros)) return true
+    const isKnown = repeated?.says(caller, exchange)
+    if (isKnown && sink.repeat(repeated!, this.#time, micros)) return true
     const start = this.#untilDuration(exchange, caller)
     const duration = milliseconds(micros)
     const line = start + duration + this.#afterDuration(exchange, caller)
     const { second } = this.#time
     if (!sink.write(line)) return false
     if (repeated === undefined) return true
-    repeated.become(caller, exchange)
+    if (!isKnown) repeated.become(caller, exchange)
     repeated.length = line.length + 1
     repeated.durationAt = start.length
     repeated.durationLength = duration.length
