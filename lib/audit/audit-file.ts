@@ -103,6 +103,11 @@ export class AuditFile implements RepeatingSink {
   }
 
   /** @internal */
+  get filling(): number {
+    return this.#active.filling
+  }
+
+  /** @internal */
   locate(last: LinePlace): void {
     this.#active.locate(last)
   }

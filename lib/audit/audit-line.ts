@@ -87,7 +87,7 @@ export class AuditLineFormat {
    */
   writeTo(sink: RepeatingSink, exchange: Exchange): boolean {
     const caller = this.#callerOf(exchange)
-    const repeated = this.#repeated.for(caller.number, exchange)
+    const repeated = this.#repeated.for(caller.number, exchange, sink.filling)
     const micros = microsOf(exchange.durationMs)
     this.#time.set(this.#clock.at(exchange.endedAt))
     const isKnown = repeated?.says(caller, exchange)
@@ -97,7 +97,7 @@ export class AuditLineFormat {
     const line = start + duration + this.#afterDuration(exchange, caller)
     const { second } = this.#time
     if (!sink.write(line)) return false
-    if (repeated === undefined) return true
+    if (repeated === undefined || !(isKnown || repeated.isFree)) return true
     if (!isKnown) repeated.become(caller, exchange)
     repeated.length = line.length + 1
     repeated.durationAt = start.length

@@ -43,6 +43,10 @@ export class LineChunk {
     this.bytes = Buffer.allocUnsafeSlow(size) as LatinBuffer
   }
 
+  get filling(): number {
+    return this.#filling
+  }
+
   /** Whether there is room for that many bytes. */
   fits(length: number): boolean {
     return this.used + length <= this.bytes.length

@@ -7,6 +7,8 @@ import type { PrintedTime } from './printed-time.ts'
 
 /** A sink that keeps lines in memory for a while, and can copy one there. */
 export interface RepeatingSink extends AuditSink {
+  /** Another number whenever the memory is another, or was emptied: what was in it before cannot be copied. */
+  readonly filling: number
   /** Notes where the line is that was written last; its length is known. */
   locate(last: LinePlace): void
   /**
@@ -31,6 +33,8 @@ export function isRepeating(sink: AuditSink): sink is RepeatingSink {
 const slots = 2_048
 /** The upper bits of a number tell the slot. */
 const slotShift = 21
+/** Others that come to a line's place before one of them takes it. */
+const patience = 8
 /** Texts of a request that are longer together are not remembered: memory is bounded, whatever clients send. */
 const maxRemembered = 1_024
 
@@ -52,10 +56,17 @@ export class RepeatedLine implements LinePlace {
   #outcome = ''
   #deniedBy: string | undefined = undefined
   #reason: string | undefined = undefined
+  /** How many others came to its place since it came itself. */
+  #others = 0
+
+  /** Whether it can become another: one that still comes is not given up for each that comes by. */
+  get isFree(): boolean {
+    return this.#caller === undefined || this.#others >= patience
+  }
 
   says(caller: object, exchange: Exchange): boolean {
     const { req, denial } = exchange
-    return (
+    const isSame =
       this.#caller === caller &&
       this.#statusCode === exchange.statusCode &&
       this.#tokenId === exchange.tokenId &&
@@ -66,11 +77,13 @@ export class RepeatedLine implements LinePlace {
       this.#outcome === exchange.outcome &&
       this.#deniedBy === denial?.stage &&
       this.#reason === denial?.reason
-    )
+    this.#others = isSame ? 0 : this.#others + 1
+    return isSame
   }
 
   become(caller: object, exchange: Exchange): void {
     const { req, denial } = exchange
+    this.#others = 0
     this.#caller = caller
     this.#tokenId = exchange.tokenId
     this.#path = detached(exchange.path)
@@ -87,24 +100,27 @@ export class RepeatedLine implements LinePlace {
 /** A direct-mapped table: a line that comes twice in a row to its slot has it. */
 export class RepeatedLines {
   readonly #lines: (RepeatedLine | undefined)[] = new Array(slots).fill(undefined)
-  /** What came to each slot last, as a number: a line that comes once must cost next to nothing. */
+  /** What came to each slot last, and to which filling, as a number: a line that comes once must cost next to nothing. */
   readonly #numbers = new Int32Array(slots)
 
   /**
    * The line that this exchange's may be a copy of, or that may become one to copy from.
    * @param callerNumber of the caller alone
+   * @param filling of the sink: a line must come there once before it is looked for
    */
-  for(callerNumber: number, exchange: Exchange): RepeatedLine | undefined {
+  for(callerNumber: number, exchange: Exchange, filling: number): RepeatedLine | undefined {
     const { path, tokenId, error } = exchange
     // A token's id may be anything where somebody else verified the token.
     if (error !== undefined || (tokenId !== undefined && typeof tokenId !== 'string')) return undefined
     // What tells one line of a caller from another's, most of the time: who sends none with a token is told by the address.
     const sender = sample(tokenId ?? exchange.clientAddress)
-    const parts = callerNumber + sample(path) * 0x101 + exchange.statusCode * 0x10_007
+    const parts =
+      callerNumber + sample(path) * 0x101 + ending(path) * 0x3_001 + exchange.statusCode * 0x10_007
     const number = (Math.imul(parts, 0x9e37_79b1) + Math.imul(sender, 0x85eb_ca6b)) | 0
     const slot = number >>> slotShift
-    if (this.#numbers[slot] !== number) {
-      this.#numbers[slot] = number
+    const here = number ^ filling
+    if (this.#numbers[slot] !== here) {
+      this.#numbers[slot] = here
       return undefined
     }
     const texts = path.length + lengthOf(exchange.req.headers['user-agent']) + lengthOf(tokenId)
@@ -115,6 +131,12 @@ export class RepeatedLines {
     this.#lines[slot] = fresh
     return fresh
   }
+}
+
+/** Where most paths that are alike differ. */
+function ending(path: string): number {
+  const { length } = path
+  return path.charCodeAt(length - 1) + (length < 3 ? 0 : path.charCodeAt(length - 3) * 0x83)
 }
 
 /** The path by itself: as it came it may be a part of the whole URL, which it would keep in memory. */

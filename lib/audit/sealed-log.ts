@@ -110,6 +110,11 @@ export class SealedLog implements RepeatingSink {
   }
 
   /** @internal */
+  get filling(): number {
+    return this.#file.filling
+  }
+
+  /** @internal */
   locate(last: LinePlace): void {
     this.#file.locate(last)
   }
