@@ -14,17 +14,25 @@ const linesPerRun = 500
 
 export const suite: Suite = {
   rows: () => [
-    fileRow('one line to a file, written in batches', path => new AuditLogger({ path })),
-    fileRow(
-      'one line to a file, sealed and written in batches',
-      path => new AuditLogger({ sink: new SealedLog({ path }) })
-    )
+    fileRow('one line to a file, written in batches', linesPerRun, plain),
+    fileRow('one line to a file, sealed and written in batches', linesPerRun, sealed),
+    fileRow('one line that differs from one before it in time and duration, to a file', 20, plain),
+    fileRow('one line that differs from one before it in time and duration, sealed', 20, sealed)
   ]
 }
 
-function fileRow(name: string, loggerTo: (path: string) => AuditLogger): Row {
+function plain(path: string): AuditLogger {
+  return new AuditLogger({ path })
+}
+
+function sealed(path: string): AuditLogger {
+  return new AuditLogger({ sink: new SealedLog({ path }) })
+}
+
+/** @param requests that differ from one another; after so many they come again */
+function fileRow(name: string, requests: number, loggerTo: (path: string) => AuditLogger): Row {
   const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
-  const exchanges = Array.from({ length: linesPerRun }, (_, i) => ended(i))
+  const exchanges = Array.from({ length: linesPerRun }, (_, i) => ended(i % requests))
   const logger = loggerTo(join(folder, 'audit.jsonl'))
   const destination = pino.destination({ dest: join(folder, 'pino.jsonl'), sync: false, minLength: 8_192 })
   const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
@@ -97,5 +105,7 @@ function ended(i: number): Exchange {
   }
   res.writeHead(200)
   exchange.end(true)
+  // A response without a socket never says that it went out.
+  exchange.outcome = 'completed'
   return exchange
 }

@@ -2,7 +2,9 @@
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { checkMs, checkText, wrongOption } from '../options.ts'
 import { AppendedFile, type BatchSealer } from './appended-file.ts'
-import type { AuditSink } from './audit-logger.ts'
+import { LineChunk, type LinePlace } from './line-chunk.ts'
+import type { PrintedTime } from './printed-time.ts'
+import { declareRepeating, type RepeatingSink } from './repeated-lines.ts'
 
 export interface AuditFileOptions {
   /** Appended to; created with mode 0600 when it is not there. Its folder must be. */
@@ -16,48 +18,35 @@ export interface AuditFileOptions {
   sealer?: BatchSealer
 }
 
-/** What `write(text, offset, 'latin1')` comes down to, without the look-up of the encoding. */
-interface LatinBuffer extends Buffer {
-  latin1Write(text: string, offset: number): number
-}
-
-/** A piece of memory that collects lines, a batch when it is written. */
-interface Chunk {
-  readonly bytes: LatinBuffer
-  used: number
-  lines: number
-}
-
 interface Waiter {
   readonly untilLine: number
   resolve(): void
   reject(error: unknown): void
 }
 
-const plainChunkBytes = 65_536
-/** A seal takes its time, whatever it seals. */
-const sealedChunkBytes = 262_144
+/** A write, and above all a seal, takes its time whatever there is to write; where memory is scarce, chunks are smaller. */
+const chunkBytes = 262_144
+const leastChunkBytes = 65_536
 /** ms between attempts while the disk refuses. */
 const retryMs = 1_000
-const newline = 0x0a
 
 /**
  * A file of lines. Each write carries whole lines to a file opened for appending, so several processes may share one.
  * @throws TypeError when an option is wrong
  * @throws Error when the file cannot be opened for appending; it names the path and the cause
  */
-export class AuditFile implements AuditSink {
+export class AuditFile implements RepeatingSink {
   readonly #target: AppendedFile
   readonly #chunkBytes: number
   readonly #flushIntervalMs: number
   readonly #maxPendingBytes: number
   readonly #reporter: Reporter
-  readonly #full: Chunk[] = []
-  #active: Chunk
-  #spare: Chunk | undefined
+  readonly #full: LineChunk[] = []
+  #active: LineChunk
+  #spare: LineChunk | undefined
   #allocated: number
   #timer: NodeJS.Timeout | undefined
-  #inFlight: Chunk | undefined
+  #inFlight: LineChunk | undefined
   #refusing = false
   /** Whether the sealer has something to say even if no line waits. */
   #owed = false
@@ -78,11 +67,11 @@ export class AuditFile implements AuditSink {
     checkText('AuditLogger', 'path', path)
     positive('flushIntervalMs', flushIntervalMs, 1)
     checkMs('AuditLogger', 'flushIntervalMs', flushIntervalMs)
-    const chunkBytes = sealer === undefined ? plainChunkBytes : sealedChunkBytes
-    positive('maxPendingBytes', maxPendingBytes, 2 * chunkBytes)
-    this.#chunkBytes = chunkBytes
-    this.#active = newChunk(chunkBytes)
-    this.#allocated = chunkBytes
+    const least = sealer === undefined ? leastChunkBytes : chunkBytes
+    positive('maxPendingBytes', maxPendingBytes, 2 * least)
+    this.#chunkBytes = Math.max(least, Math.min(chunkBytes, Math.floor(maxPendingBytes / 8)))
+    this.#active = new LineChunk(this.#chunkBytes)
+    this.#allocated = this.#chunkBytes
     this.#flushIntervalMs = flushIntervalMs
     this.#maxPendingBytes = maxPendingBytes
     this.#reporter = reporter
@@ -90,6 +79,7 @@ export class AuditFile implements AuditSink {
     // A crash may have left half a line.
     if (!this.#target.endsInNewline) this.#active.used = this.#active.bytes.latin1Write('\n', 0)
     flushAtExit(this)
+    declareRepeating(this)
   }
 
   /** `written` and `pending` lines, lines `lost` after they were accepted, and the `bytes` of memory in use. */
@@ -105,14 +95,27 @@ export class AuditFile implements AuditSink {
   write(line: string): boolean {
     if (this.#closing !== undefined) return false
     const length = line.length + 1
-    if (this.#active.used + length > this.#active.bytes.length && !this.#makeRoom(length)) return false
-    const chunk = this.#active
-    chunk.bytes.latin1Write(line, chunk.used)
-    chunk.used += length
-    chunk.bytes[chunk.used - 1] = newline
-    chunk.lines++
-    this.#accepted++
-    if (this.#timer === undefined) this.#arm(this.#flushIntervalMs)
+    // Who is told of a failure meanwhile may log it, into the room that was made.
+    while (!this.#active.fits(length)) if (!this.#makeRoom(length)) return false
+    this.#active.append(line)
+    this.#taken()
+    return true
+  }
+
+  /** @internal */
+  get filling(): number {
+    return this.#active.filling
+  }
+
+  /** @internal */
+  locate(last: LinePlace): void {
+    this.#active.locate(last)
+  }
+
+  /** @internal */
+  repeat(place: LinePlace, time: PrintedTime, durationMicros: number): boolean {
+    if (this.#closing !== undefined || !this.#active.repeat(place, time, durationMicros)) return false
+    this.#taken()
     return true
   }
 
@@ -183,10 +186,15 @@ export class AuditFile implements AuditSink {
     else this.#allocated -= this.#active.bytes.length
     if (reusable === undefined) this.#allocated += bytes
     else this.#spare = undefined
-    this.#active = reusable ?? newChunk(bytes)
+    this.#active = reusable ?? new LineChunk(bytes)
     // While the disk refuses, the timer alone tries again.
     if (!this.#refusing) this.#drain()
     return true
+  }
+
+  #taken(): void {
+    this.#accepted++
+    if (this.#timer === undefined) this.#arm(this.#flushIntervalMs)
   }
 
   #arm(ms: number): void {
@@ -219,7 +227,7 @@ export class AuditFile implements AuditSink {
     })
   }
 
-  #advance(chunk: Chunk, isWhole: boolean): void {
+  #advance(chunk: LineChunk, isWhole: boolean): void {
     this.#refusing = false
     if (isWhole) {
       this.#full.shift()
@@ -242,27 +250,22 @@ export class AuditFile implements AuditSink {
     if (this.#closing === undefined && this.#timer === undefined) this.#arm(retryMs)
   }
 
-  #takeSpare(): Chunk {
+  #takeSpare(): LineChunk {
     const chunk = this.#spare
     this.#spare = undefined
     if (chunk !== undefined) return chunk
     this.#allocated += this.#chunkBytes
-    return newChunk(this.#chunkBytes)
+    return new LineChunk(this.#chunkBytes)
   }
 
-  #recycle(chunk: Chunk): void {
+  #recycle(chunk: LineChunk): void {
     if (this.#spare !== undefined || chunk.bytes.length !== this.#chunkBytes) {
       this.#allocated -= chunk.bytes.length
       return
     }
-    chunk.used = 0
-    chunk.lines = 0
+    chunk.empty()
     this.#spare = chunk
   }
-}
-
-function newChunk(bytes: number): Chunk {
-  return { bytes: Buffer.allocUnsafeSlow(bytes) as LatinBuffer, used: 0, lines: 0 }
 }
 
 function positive(option: string, value: unknown, least: number): void {

@@ -4,13 +4,17 @@ import type { WallClock } from '../http/wall-clock.ts'
 import { AuditEvent } from './audit-event.ts'
 import { jsonMember, jsonString, redacted } from './json-text.ts'
 import { flat, PrintedPairs, PrintedTexts } from './printed-texts.ts'
+import { PrintedTime } from './printed-time.ts'
+import { RepeatedLines, type RepeatingSink } from './repeated-lines.ts'
 
 /** Callers whose printed form is kept at hand, in each of two generations. */
 const maxCallers = 8_192
 /** `.000` to `.999` */
-const thousandths = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
+const decimals = Array.from({ length: 1_000 }, (_, i) => `.${String(i).padStart(3, '0')}`)
 
 interface PrintedCaller {
+  /** No two have the same. */
+  readonly number: number
   readonly id: string
   readonly clientId: string | null
   readonly isM2M: boolean | null
@@ -22,6 +26,7 @@ interface PrintedCaller {
 }
 
 const nobody: PrintedCaller = {
+  number: 0,
   id: '',
   clientId: null,
   isM2M: null,
@@ -47,10 +52,12 @@ export class AuditLineFormat {
   readonly #ends = new PrintedPairs(
     (evidence, tokenId) => `,"outcome":"completed"${evidence}${tokenMember(tokenId)}}`
   )
-  #second = Number.NaN
-  #secondText = ''
+  readonly #repeated = new RepeatedLines()
+  #callersSeen = 0
+  readonly #time = new PrintedTime()
   /** The start of a line, the same for all of one kind that ends within a millisecond. */
-  #instant = Number.NaN
+  #startSecond = Number.NaN
+  #startThousandths = 0
   #eventType: keyof typeof eventTexts = 'request_success'
   #startText = ''
   #method = ''
@@ -64,26 +71,40 @@ export class AuditLineFormat {
 
   /** The line of a request that has ended. */
   ofExchange(exchange: Exchange): string {
-    const { user, req, clientAddress, denial, error } = exchange
-    const tokenId = exchange.tokenId === undefined ? undefined : String(exchange.tokenId)
-    const caller = user === undefined ? nobody : this.#caller(user)
-    const line =
-      this.#start(this.#clock.at(exchange.endedAt), eventTypeOf(exchange)) +
-      caller.text +
-      this.#targets.of(exchange.path, this.#answer(req.method ?? '', exchange.statusCode)) +
-      this.#clients.of(clientAddress, req.headers['user-agent']) +
-      milliseconds(exchange.durationMs)
-    if (exchange.outcome === 'completed' && denial === undefined && error === undefined) {
-      return line + this.#ends.of(caller.evidenceText, tokenId)
-    }
+    const caller = this.#callerOf(exchange)
+    this.#time.set(this.#clock.at(exchange.endedAt))
     return (
-      line +
-      `,"outcome":"${exchange.outcome}"${caller.evidenceText}${tokenMember(tokenId)}` +
-      (denial === undefined
-        ? ''
-        : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
-      (error === undefined ? '}' : `${exceptionMembers(error)}}`)
+      this.#untilDuration(exchange, caller) +
+      milliseconds(microsOf(exchange.durationMs)) +
+      this.#afterDuration(exchange, caller)
     )
+  }
+
+  /**
+   * Writes the line of a request that has ended. One that says what another said before, but for its time and duration, as
+   * most do, is not printed again: the sink copies it.
+   * @returns what the sink says
+   */
+  writeTo(sink: RepeatingSink, exchange: Exchange): boolean {
+    const caller = this.#callerOf(exchange)
+    const repeated = this.#repeated.for(caller.number, exchange, sink.filling)
+    const micros = microsOf(exchange.durationMs)
+    this.#time.set(this.#clock.at(exchange.endedAt))
+    const isKnown = repeated?.says(caller, exchange)
+    if (isKnown && sink.repeat(repeated!, this.#time, micros)) return true
+    const start = this.#untilDuration(exchange, caller)
+    const duration = milliseconds(micros)
+    const line = start + duration + this.#afterDuration(exchange, caller)
+    const { second } = this.#time
+    if (!sink.write(line)) return false
+    if (repeated === undefined || !(isKnown || repeated.isFree)) return true
+    if (!isKnown) repeated.become(caller, exchange)
+    repeated.length = line.length + 1
+    repeated.durationAt = start.length
+    repeated.durationLength = duration.length
+    repeated.second = second
+    sink.locate(repeated)
+    return true
   }
 
   /** The event of a request that has ended, for those who want more than its line. */
@@ -110,11 +131,16 @@ export class AuditLineFormat {
     })
   }
 
+  #callerOf({ user }: Exchange): PrintedCaller {
+    return user === undefined ? nobody : this.#caller(user)
+  }
+
   #caller(user: Identity): PrintedCaller {
     const recent = this.#callers.get(user.key)
     if (recent !== undefined && isOf(recent, user)) return recent
     const earlier = this.#earlierCallers.get(user.key)
-    const printed = earlier !== undefined && isOf(earlier, user) ? earlier : printedCaller(user)
+    const printed =
+      earlier !== undefined && isOf(earlier, user) ? earlier : printedCaller(user, ++this.#callersSeen)
     if (this.#callers.size >= maxCallers) {
       this.#earlierCallers = this.#callers
       this.#callers = new Map()
@@ -123,18 +149,42 @@ export class AuditLineFormat {
     return printed
   }
 
+  #untilDuration(exchange: Exchange, caller: PrintedCaller): string {
+    const { req } = exchange
+    return (
+      this.#start(eventTypeOf(exchange)) +
+      caller.text +
+      this.#targets.of(exchange.path, this.#answer(req.method ?? '', exchange.statusCode)) +
+      this.#clients.of(exchange.clientAddress, req.headers['user-agent'])
+    )
+  }
+
+  #afterDuration(exchange: Exchange, caller: PrintedCaller): string {
+    const { outcome, denial, error } = exchange
+    const tokenId = exchange.tokenId === undefined ? undefined : String(exchange.tokenId)
+    if (outcome === 'completed' && denial === undefined && error === undefined)
+      return this.#ends.of(caller.evidenceText, tokenId)
+    return (
+      `,"outcome":"${outcome}"${caller.evidenceText}${tokenMember(tokenId)}` +
+      (denial === undefined
+        ? ''
+        : `,"denied_by":${jsonString(denial.stage)},"reason":${jsonString(denial.reason)}`) +
+      (error === undefined ? '}' : `${exceptionMembers(error)}}`)
+    )
+  }
+
   /** Up to the type of the event. */
-  #start(epochMs: number, eventType: keyof typeof eventTexts): string {
-    const instant = Math.floor(epochMs)
-    if (instant !== this.#instant || eventType !== this.#eventType) {
-      const second = Math.floor(instant / 1_000)
-      if (second !== this.#second) {
-        this.#second = second
-        this.#secondText = flat(`{"timestamp":"${new Date(second * 1_000).toISOString().slice(0, 19)}`)
-      }
-      this.#instant = instant
+  #start(eventType: keyof typeof eventTexts): string {
+    const { second, thousandths } = this.#time
+    if (
+      thousandths !== this.#startThousandths ||
+      second !== this.#startSecond ||
+      eventType !== this.#eventType
+    ) {
+      this.#startSecond = second
+      this.#startThousandths = thousandths
       this.#eventType = eventType
-      this.#startText = this.#secondText + thousandths[instant - second * 1_000] + eventTexts[eventType]
+      this.#startText = this.#time.text + decimals[thousandths] + eventTexts[eventType]
     }
     return this.#startText
   }
@@ -158,10 +208,10 @@ function isOf(printed: PrintedCaller, { id, clientId, isM2M, evidence }: Identit
   )
 }
 
-function printedCaller({ id, clientId, isM2M, evidence }: Identity): PrintedCaller {
+function printedCaller({ id, clientId, isM2M, evidence }: Identity, number: number): PrintedCaller {
   const fields = jsonMember('user_id', id) + jsonMember('client_id', clientId) + jsonMember('is_m2m', isM2M)
   const evidenceText = evidence === undefined ? '' : flat(jsonMember('caller_evidence', evidence))
-  return { id, clientId, isM2M, evidence, text: flat(fields), evidenceText }
+  return { number, id, clientId, isM2M, evidence, text: flat(fields), evidenceText }
 }
 
 function tokenMember(tokenId: string | undefined): string {
@@ -203,9 +253,12 @@ function exceptionOf(error: unknown): { exception: string; exception_type: strin
   }
 }
 
+function microsOf(ms: number): number {
+  return Math.round(ms * 1_000)
+}
+
 /** ms with three decimals, without formatting a floating-point number. */
-function milliseconds(ms: number): string {
-  const micros = Math.round(ms * 1_000)
+function milliseconds(micros: number): string {
   const whole = Math.floor(micros / 1_000)
-  return `${whole}${thousandths[micros - whole * 1_000]}`
+  return `${whole}${decimals[micros - whole * 1_000]}`
 }

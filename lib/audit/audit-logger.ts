@@ -8,6 +8,7 @@ import { AuditEvent, type AuditEventFields, type AuditEventInit } from './audit-
 import { AuditFile } from './audit-file.ts'
 import { AuditLineFormat } from './audit-line.ts'
 import { ConsoleSink } from './console-sink.ts'
+import { isRepeating, type RepeatingSink } from './repeated-lines.ts'
 
 /**
  * Takes lines of JSON, each an event, in their order. A sink that seals lines wraps the sink that stores them.
@@ -86,6 +87,8 @@ const sinksSilent = 'an audit sink did not answer'
  */
 export class AuditLogger {
   readonly #outlets: readonly Outlet[]
+  /** The only sink, if it copies lines. */
+  readonly #repeating: RepeatingSink | undefined
   readonly #callback: ((event: AuditEvent) => unknown) | undefined
   readonly #reporter: Reporter
   readonly #lines = new AuditLineFormat(new WallClock())
@@ -102,7 +105,9 @@ export class AuditLogger {
     if (sink !== undefined && !isSink(sink)) throw wrongOption('AuditLogger', 'sink', 'an AuditSink', sink)
     this.#callback = callback
     this.#reporter = reporter
-    this.#outlets = sinksOf(options, reporter).map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
+    const sinks = sinksOf(options, reporter)
+    this.#outlets = sinks.map(sink => ({ sink, dropped: 0, droppedSince: undefined }))
+    this.#repeating = sinks.length === 1 && isRepeating(sinks[0]) ? sinks[0] : undefined
   }
 
   get stats(): AuditStats {
@@ -125,7 +130,9 @@ export class AuditLogger {
 
   /** Logs a request that has ended. */
   logExchange(exchange: Exchange): void {
-    if (this.#outlets.length > 0) this.#write(this.#lines.ofExchange(exchange))
+    if (this.#repeating !== undefined && this.#outlets[0].dropped === 0)
+      this.#writeTo(this.#repeating, exchange)
+    else if (this.#outlets.length > 0) this.#write(this.#lines.ofExchange(exchange))
     this.#events++
     if (this.#callback !== undefined) this.#call(this.#lines.eventOf(exchange))
   }
@@ -185,6 +192,11 @@ export class AuditLogger {
       if (outlet.dropped > 0 && !this.#tellDropped(outlet)) this.#drop(outlet)
       else if (!this.#hand(outlet.sink, line)) this.#drop(outlet)
     }
+  }
+
+  /** While nothing that was dropped is to be told. */
+  #writeTo(sink: RepeatingSink, exchange: Exchange): void {
+    if (!this.#lines.writeTo(sink, exchange)) this.#drop(this.#outlets[0])
   }
 
   /** A sink of somebody else's may throw where it should say no. */

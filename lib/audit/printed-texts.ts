@@ -58,7 +58,8 @@ function lengthOf(text: string | undefined): number {
   return text === undefined ? 0 : text.length
 }
 
-function sample(text: string | undefined): number {
+/** A number that tells most texts apart, of three of their characters. */
+export function sample(text: string | undefined): number {
   if (text === undefined || text === '') return 0
   const { length } = text
   return length * 31 + text.charCodeAt(length >> 1) * 7 + text.charCodeAt(length > 1 ? length - 2 : 0)

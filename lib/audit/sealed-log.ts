@@ -4,7 +4,9 @@ import { hostname } from 'node:os'
 import { basename } from 'node:path'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { AuditFile } from './audit-file.ts'
-import type { AuditSink } from './audit-logger.ts'
+import type { LinePlace } from './line-chunk.ts'
+import type { PrintedTime } from './printed-time.ts'
+import { declareRepeating, type RepeatingSink } from './repeated-lines.ts'
 import { SealedBatches, type SealedPoint } from './sealed-batches.ts'
 import { SealingKey } from './sealed-key.ts'
 import { KeyFile, type KeyState, readKeyState } from './sealed-key-file.ts'
@@ -42,7 +44,7 @@ const callbackFailed = 'audit_checkpoint'
  * @throws TypeError when an option is wrong
  * @throws Error when a file cannot be opened, the key of a sealed log is gone, or another process has the log open
  */
-export class SealedLog implements AuditSink {
+export class SealedLog implements RepeatingSink {
   /** The verifier key of the log's beginning, `name+id+base64` (C2SP signed note). */
   readonly publicKey: string
   readonly #onCheckpoint: ((checkpoint: string) => unknown) | undefined
@@ -91,6 +93,7 @@ export class SealedLog implements AuditSink {
       throw error
     }
     this.#file.writeBatch()
+    if (new.target === SealedLog) declareRepeating(this)
   }
 
   /** `written` and `pending` events, events `lost` after they were taken, `batches` sealed and the key's `epoch`. */
@@ -104,6 +107,21 @@ export class SealedLog implements AuditSink {
   write(line: string): boolean {
     if (this.#closing !== undefined || line.startsWith(reservedStart) || line.includes('\n')) return false
     return this.#file.write(line)
+  }
+
+  /** @internal */
+  get filling(): number {
+    return this.#file.filling
+  }
+
+  /** @internal */
+  locate(last: LinePlace): void {
+    this.#file.locate(last)
+  }
+
+  /** @internal What was taken once may be taken again. */
+  repeat(place: LinePlace, time: PrintedTime, durationMicros: number): boolean {
+    return this.#closing === undefined && this.#file.repeat(place, time, durationMicros)
   }
 
   flush(): Promise<void> {
