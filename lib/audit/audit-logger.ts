@@ -1,4 +1,5 @@
 /** Takes audit events and hands them to a file, a callback, the console or a sink of your own. */
+import { observeEnded } from '../http/ended-exchanges.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
@@ -111,6 +112,7 @@ export class AuditLogger {
   }
 
   get stats(): AuditStats {
+    observeEnded()
     let pending = 0
     let dropped = this.#dropped
     for (const { sink } of this.#outlets) {
@@ -151,12 +153,14 @@ export class AuditLogger {
 
   /** Resolves when every event so far is stored and every callback has finished; rejects with what a sink could not do. */
   async flush(): Promise<void> {
+    observeEnded()
     await Promise.all(this.#openCallbacks)
     await this.#flushAll()
   }
 
   /** Goes on in a new file at `path`, after log rotation moved the old one away; without it, lines follow the old file. */
   async reopen(): Promise<void> {
+    observeEnded()
     await Promise.all(this.#outlets.map(({ sink }) => sink.reopen?.()))
   }
 
@@ -167,6 +171,7 @@ export class AuditLogger {
   }
 
   async #close(): Promise<void> {
+    observeEnded()
     await this.#callbacksSettled()
     const failed = (error: unknown) => this.#reporter.report('audit_write', error)
     await within(closeSinksMs, this.#flushAll(), sinksSilent).catch(failed)

@@ -47,7 +47,8 @@ class AuditStage implements Stage {
   }
 
   enter(exchange: Exchange): boolean {
-    if (this.#onEnd !== undefined && !this.#excluded.matches(exchange.path)) exchange.onEnd(this.#onEnd)
+    if (this.#onEnd !== undefined && !this.#excluded.matches(exchange.path))
+      exchange.onEndObserve(this.#onEnd)
     return true
   }
 }

@@ -14,6 +14,7 @@ const mostWaiting = 256
 const waiting: (Exchange | undefined)[] = new Array(mostWaiting).fill(undefined)
 let next = 0
 let end = 0
+let watchesExit = false
 
 /** In nobody's async context: the first request's would be wrong for the others. */
 const atEndOfTurn = AsyncResource.bind(observeEnded)
@@ -21,8 +22,16 @@ const atEndOfTurn = AsyncResource.bind(observeEnded)
 /** Shows an exchange that has ended to its observers when this turn ends, at the latest. */
 export function observeSoon(exchange: Exchange): void {
   if (end === mostWaiting) observeEnded()
-  if (end === 0) setImmediate(atEndOfTurn)
+  if (end === 0) begin()
   waiting[end++] = exchange
+}
+
+function begin(): void {
+  setImmediate(atEndOfTurn)
+  if (watchesExit) return
+  watchesExit = true
+  // A process may exit before its turn ends; in front of those who store what observers keep.
+  process.prependListener('exit', observeEnded)
 }
 
 /** Shows all that wait to their observers now. Whoever reads or stores what observers keep calls this first. */

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { audit } from '../../lib/audit/audit.ts'
 import type { AuditEvent } from '../../lib/audit/audit-event.ts'
 import { AuditLogger } from '../../lib/audit/audit-logger.ts'
@@ -12,6 +15,7 @@ import { type Middleware, pipeline } from '../../lib/http/pipeline.ts'
 import { refuse } from '../../lib/http/problem.ts'
 import { Reporter } from '../../lib/http/reporter.ts'
 import { converse, listen } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
 
@@ -337,3 +341,46 @@ for (const [options, message] of wrong) {
     assert.throws(() => audit(options as never), message)
   })
 }
+
+test('who flushes right after an answer has its line', async t => {
+  const lines: string[] = []
+  let flushed: Promise<string[]> | undefined
+  let seen = -1
+  const sink = { write: (line: string) => lines.push(line) > 0, flush: async () => {}, close: async () => {} }
+  const auditLogger = new AuditLogger({ sink })
+  const handler: Handler = (_req, res) => {
+    res.on('finish', () => {
+      flushed = auditLogger.flush().then(() => [...lines])
+      seen = auditLogger.stats.events
+    })
+    res.end()
+  }
+  const port = await listen(t, createServer(pipeline(audit({ auditLogger })).wrap(handler)))
+  await converse(port, 'GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  assert.equal((await flushed)?.length, 1)
+  assert.equal(seen, 1)
+})
+
+test('a process that exits in the turn of an answer has its line', async () => {
+  const path = join(temporaryFolder(), 'audit.jsonl')
+  const lib = pathToFileURL(join(import.meta.dirname, '../../lib/index.ts')).href
+  const program = `
+    import { createServer, get } from 'node:http'
+    import { audit, AuditLogger, pipeline } from ${JSON.stringify(lib)}
+    const auditLogger = new AuditLogger({ path: ${JSON.stringify(path)}, flushIntervalMs: 60_000 })
+    const server = createServer(pipeline(audit({ auditLogger })).wrap((req, res) => {
+      res.on('finish', () => process.exit(0))
+      res.end()
+    }))
+    server.listen(0, '127.0.0.1', () => get({ port: server.address().port, path: '/last' }).on('error', () => {}))`
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
+    stdio: 'inherit'
+  })
+  const [code] = await once(child, 'exit')
+  assert.equal(code, 0)
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n')
+  assert.deepEqual(
+    lines.map(line => JSON.parse(line).path),
+    ['/last']
+  )
+})
