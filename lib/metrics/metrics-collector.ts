@@ -28,6 +28,8 @@ export interface MetricsCollectorOptions {
 
 /** Stands where an error type would, for a token that was found valid. */
 const noError = -1
+/** Validations that wait to be counted: together, they find code and counters in the processor's caches. */
+const mostWaiting = 64
 /** Different error types that are told apart; later ones are counted as `_OTHER`. */
 const maxErrorTypes = 100
 /** Seconds: from a cached answer, over a signature, to a fetch of keys. */
@@ -52,6 +54,10 @@ export class MetricsCollector implements MetricSource {
   readonly #errorTypes = new Map([['_OTHER', maxErrorTypes - 1]])
   readonly #histogram = new ObservedHistogram()
   #buckets = new DurationBuckets(validationBounds)
+  readonly #waitingTypes = new Int8Array(mostWaiting)
+  readonly #waitingDurations = new Float64Array(mostWaiting)
+  readonly #waitingTimes = new Float64Array(mostWaiting)
+  #waiting = 0
   #startedAt: number
   #invalidDurations = 0
   #registry: MetricRegistry | undefined = undefined
@@ -85,6 +91,7 @@ export class MetricsCollector implements MetricSource {
 
   /** @param window default all since the start; the uptime is the same in each */
   getMetrics(window: MetricsWindow = 'total'): ValidationMetrics {
+    this.#countWaiting()
     const now = this.#clock()
     const record = this.#windows.read(window, now)
     const times = record.times.summary()
@@ -103,11 +110,13 @@ export class MetricsCollector implements MetricSource {
 
   /** Durations that were no numbers from 0 up. */
   get stats(): { invalidDurations: number } {
+    this.#countWaiting()
     return { invalidDurations: this.#invalidDurations }
   }
 
   /** Starts anew; the uptime too. */
   reset(): void {
+    this.#waiting = 0
     this.#startedAt = this.#clock()
     this.#windows.reset()
     this.#errorTypes.clear()
@@ -126,7 +135,23 @@ export class MetricsCollector implements MetricSource {
   }
 
   #record(errorType: number, durationMs: number, now: number): void {
-    const valid = typeof durationMs === 'number' && durationMs >= 0 && durationMs < Infinity
+    const at = this.#waiting++
+    this.#waitingTypes[at] = errorType
+    this.#waitingDurations[at] = typeof durationMs === 'number' ? durationMs : Number.NaN
+    this.#waitingTimes[at] = now
+    if (at === mostWaiting - 1 || this.#histogram.isHeard) this.#countWaiting()
+  }
+
+  #countWaiting(): void {
+    const count = this.#waiting
+    this.#waiting = 0
+    for (let i = 0; i < count; i++) {
+      this.#count(this.#waitingTypes[i], this.#waitingDurations[i], this.#waitingTimes[i])
+    }
+  }
+
+  #count(errorType: number, durationMs: number, now: number): void {
+    const valid = durationMs >= 0 && durationMs < Infinity
     const time = valid ? durationMs : undefined
     this.#windows.total.record(errorType, time)
     this.#windows.current(now).record(errorType, time)
@@ -136,6 +161,11 @@ export class MetricsCollector implements MetricSource {
       this.#buckets.observe(time / 1000)
       this.#histogram.tell(time / 1000, LabelSet.empty)
     }
+  }
+
+  get #total(): ValidationRecord {
+    this.#countWaiting()
+    return this.#windows.total
   }
 
   #errorTypeIndex(errorType: string): number {
@@ -154,25 +184,37 @@ export class MetricsCollector implements MetricSource {
     return named.filter(([, count]) => count > 0)
   }
 
+  /** Whoever begins to listen does not hear of validations that only waited to be counted. */
+  #heardFromNowOn(metric: Parameters<ObservedHistogram['metric']>[0]): Metric {
+    const histogram = this.#histogram.metric(metric)
+    return {
+      ...histogram,
+      onObservation: listener => {
+        this.#countWaiting()
+        return histogram.onObservation(listener)
+      }
+    }
+  }
+
   #describe(): readonly Metric[] {
     return [
       singleMetric(
         { name: 'auth_tokens_validated_total', type: 'counter', help: 'Tokens that were found valid.' },
-        () => this.#windows.total.validated
+        () => this.#total.validated
       ),
       {
         name: 'auth_tokens_failed_total',
         type: 'counter',
         help: 'Tokens that were refused, by the true reason.',
         points: () =>
-          this.#errors(this.#windows.total).map(([type, value]) => ({
+          this.#errors(this.#total).map(([type, value]) => ({
             labels: new LabelSet([['error_type', type]]),
             value
           }))
       },
       singleMetric(
         { name: 'auth_success_rate', type: 'gauge', help: 'Percent of the tokens that were found valid.' },
-        () => this.#windows.total.successRate
+        () => this.#total.successRate
       ),
       singleMetric(
         {
@@ -180,13 +222,16 @@ export class MetricsCollector implements MetricSource {
           type: 'gauge',
           help: 'Average time that a validation took, in milliseconds.'
         },
-        () => this.#windows.total.times.averageMs
+        () => this.#total.times.averageMs
       ),
-      this.#histogram.metric({
+      this.#heardFromNowOn({
         name: 'auth_validation_duration_seconds',
         help: 'Time that a validation took.',
         bounds: validationBounds,
-        points: () => [this.#buckets]
+        points: () => {
+          this.#countWaiting()
+          return [this.#buckets]
+        }
       })
     ]
   }

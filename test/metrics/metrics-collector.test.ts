@@ -144,3 +144,36 @@ test('a clock must be a function', () => {
     /MetricsCollector: clock must be a function, got 5/
   )
 })
+
+test('who listens hears every validation from then on, at once', () => {
+  const collector = new MetricsCollector({ clock: () => 0 })
+  const histogram = collector.metrics.find(({ type }) => type === 'histogram')
+  assert.ok(histogram?.type === 'histogram' && histogram.onObservation !== undefined)
+  collector.recordValidationSuccess(1)
+  const heard: number[] = []
+  const stop = histogram.onObservation(value => heard.push(value))
+  collector.recordValidationSuccess(2)
+  collector.recordValidationFailure('expired', 3)
+  assert.deepEqual(heard, [0.002, 0.003])
+  stop()
+  collector.recordValidationSuccess(4)
+  assert.equal(heard.length, 2)
+  assert.equal(collector.getMetrics().totalTokens, 4)
+})
+
+test('whichever way it is read, and however many came, nothing is missing', () => {
+  const readers: ((collector: MetricsCollector) => number)[] = [
+    collector => collector.getMetrics().totalTokens,
+    collector => collector.getMetrics('minute').totalTokens,
+    collector => Number(/^auth_tokens_validated_total (\d+)/m.exec(collector.toPrometheus())?.[1]),
+    collector => Number(/^auth_validation_duration_seconds_count (\d+)/m.exec(collector.toPrometheus())?.[1]),
+    collector => collector.stats.invalidDurations
+  ]
+  for (const [i, read] of readers.entries()) {
+    const collector = new MetricsCollector({ clock: () => 0 })
+    for (let count = 1; count <= 200; count++) {
+      collector.recordValidationSuccess(i === 4 ? -1 : 1)
+      if (count % 7 === 0) assert.equal(read(collector), count)
+    }
+  }
+})

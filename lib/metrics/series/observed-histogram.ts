@@ -26,6 +26,10 @@ export class ObservedHistogram {
     }
   }
 
+  get isHeard(): boolean {
+    return this.#listeners.length > 0
+  }
+
   tell(value: number, labels: LabelSet): void {
     const listeners = this.#listeners
     for (let i = 0; i < listeners.length; i++) listeners[i](value, labels)
