@@ -12,21 +12,26 @@ export interface SqliteThreadOptions {
 }
 
 /**
- * Rows to insert in one transaction, in groups of rows that have most of their values in common: one text and two typed arrays
- * cross to another thread more cheaply than thousands of strings, and what a group shares is bound once.
+ * Runs to insert in one transaction, one row for each: one text and a few typed arrays cross to another thread more cheaply
+ * than thousands of strings, and what the moments of a run have in common is bound once.
  */
 export interface SqliteInsert {
-  /** `INSERT INTO table (columns)`: the group's texts, the group's numbers, the row's own numbers. */
+  /** `INSERT INTO table (columns) VALUES`. */
   readonly into: string
-  readonly textsPerGroup: number
-  readonly numbersPerGroup: number
-  readonly numbersPerRow: number
-  /** The texts of all groups, one after the other. */
+  /** The row of a run of one moment: `(?1, ?2, ...)` of its texts, its numbers, when it was, its measure. */
+  readonly one: string
+  /** The row of a longer run: of its texts, its numbers, the first and the last time, how many moments, the sum of their measures, and the list. */
+  readonly many: string
+  readonly textsPerRun: number
+  readonly numbersPerRun: number
+  /** The texts of all runs, one after the other. */
   readonly text: string
   /** How long each of them is; -1 for NULL. */
   readonly lengths: Int32Array
-  /** For each group: how many rows it has, its numbers, and the numbers of each row. */
-  readonly numbers: Float64Array
+  /** For each run: how many moments it has, and its numbers. */
+  readonly numbers: Int32Array
+  /** For each moment of each run: when it was, and its measure, whole numbers. The list is their JSON, with times counted from the first. */
+  readonly moments: Float64Array
 }
 
 export interface SqliteQuery {
@@ -67,9 +72,8 @@ const { parentPort, workerData } = require('node:worker_threads')
 const { path, module: name, busyTimeoutMs, progress } = workerData
 const driver = require(name)
 const Database = driver.DatabaseSync ?? driver
-// To call a driver costs more than a row, and to bind a text costs libsql a fifth of one.
+// To call a driver costs as much as a row.
 const rowsPerStatement = 32
-const leastToShare = 3
 const busy = 5
 let database
 let statements
@@ -95,56 +99,56 @@ parentPort.on('message', request => {
 function run({ insert, queries }, rows) {
   if (database === undefined) connect()
   database.exec(insert ? 'BEGIN IMMEDIATE' : 'BEGIN')
-  if (insert) insertRows(insert)
+  if (insert) insertRuns(insert)
   else for (const { sql, values } of queries) rows.push(prepared(sql).all(...values).map(row => ({ ...row })))
   database.exec('COMMIT')
 }
 
-function insertRows({ into, textsPerGroup, numbersPerGroup, numbersPerRow, text, lengths, numbers }) {
-  const sharedPerGroup = textsPerGroup + numbersPerGroup
-  let singles = []
-  let singleCount = 0
-  for (let t = 0, n = 0, at = 0; t < lengths.length; ) {
-    let left = numbers[n++]
-    const shared = []
-    for (const end = t + textsPerGroup; t < end; t++) {
-      shared.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
+function insertRuns({ into, one, many, textsPerRun, numbersPerRun, text, lengths, numbers, moments }) {
+  const shared = textsPerRun + numbersPerRun
+  const ones = { into, row: one, width: shared + 2, values: [], count: 0 }
+  const lists = { into, row: many, width: shared + 5, values: [], count: 0 }
+  for (let t = 0, n = 0, m = 0, at = 0; n < numbers.length; ) {
+    const moment = m
+    m += 2 * numbers[n]
+    const rows = numbers[n++] === 1 ? ones : lists
+    const { values } = rows
+    for (const end = t + textsPerRun; t < end; t++) {
+      values.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
     }
-    for (const end = n + numbersPerGroup; n < end; n++) shared.push(numbers[n])
-    while (left >= leastToShare) {
-      const rows = Math.min(left, rowsPerStatement)
-      const values = shared.slice()
-      for (const end = n + rows * numbersPerRow; n < end; n++) values.push(numbers[n])
-      execute(sharing(into, rows, sharedPerGroup, numbersPerRow), values)
-      left -= rows
-    }
-    for (; left > 0; left--) {
-      for (const value of shared) singles.push(value)
-      for (const end = n + numbersPerRow; n < end; n++) singles.push(numbers[n])
-      if (++singleCount === rowsPerStatement) {
-        execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
-        singles = []
-        singleCount = 0
-      }
-    }
+    for (const end = n + numbersPerRun; n < end; n++) values.push(numbers[n])
+    if (rows === ones) values.push(moments[moment], moments[moment + 1])
+    else addMoments(values, moments.subarray(moment, m))
+    if (++rows.count === rowsPerStatement) insertRows(rows)
   }
-  if (singleCount > 0) execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
+  insertRows(ones)
+  insertRows(lists)
 }
 
-// Rows of one group: (?1, ?2, ?3), (?1, ?2, ?4), ...
-function sharing(into, rows, shared, own) {
-  const key = 'sharing ' + rows + into
-  return remembered(key, () => {
-    const common = Array.from({ length: shared }, (_, i) => '?' + (i + 1))
-    const row = (_, r) => '(' + [...common, ...Array.from({ length: own }, (_, i) => '?' + (shared + r * own + i + 1))] + ')'
-    return into + ' VALUES ' + Array.from({ length: rows }, row)
-  })
+function addMoments(values, moments) {
+  let first = moments[0]
+  let last = first
+  for (let m = 2; m < moments.length; m += 2) {
+    if (moments[m] < first) first = moments[m]
+    else if (moments[m] > last) last = moments[m]
+  }
+  let total = 0
+  let list = ''
+  for (let m = 0; m < moments.length; m += 2) {
+    total += moments[m + 1]
+    list += (m === 0 ? '[[' : '],[') + (moments[m] - first) + ',' + moments[m + 1]
+  }
+  values.push(first, last, moments.length / 2, total, list + ']]')
 }
 
-// Rows that share nothing: (?, ?, ?), (?, ?, ?), ...
-function apart(into, rows, columns) {
-  const key = 'apart ' + rows + into
-  return remembered(key, () => into + ' VALUES ' + Array(rows).fill('(' + Array(columns).fill('?') + ')'))
+function insertRows(rows) {
+  const { into, row, width, values, count } = rows
+  if (count === 0) return
+  // Each row's values are numbered from where the row before ends.
+  const numbered = (_, r) => row.replace(/\\?(\\d+)/g, (_, n) => '?' + (r * width + Number(n)))
+  execute(remembered(count + into + row, () => into + ' ' + Array.from({ length: count }, numbered)), values)
+  rows.values = []
+  rows.count = 0
 }
 
 function execute(statement, values) {

@@ -96,7 +96,7 @@ test('a record has every field', async () => {
     ipAddress: null,
     userAgent: 'curl/8',
     statusCode: 201,
-    responseTimeMs: exchange.durationMs,
+    responseTimeMs: Math.round(exchange.durationMs * 1_000) / 1_000,
     blocked: false,
     blockReason: null
   })
