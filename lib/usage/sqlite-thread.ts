@@ -16,11 +16,9 @@ export interface SqliteThreadOptions {
  * than thousands of strings, and what the moments of a run have in common is bound once.
  */
 export interface SqliteInsert {
-  /** `INSERT INTO table (columns) VALUES`. */
-  readonly into: string
-  /** The row of a run of one moment: `(?1, ?2, ...)` of its texts, its numbers, when it was, its measure. */
+  /** For runs of one moment: `INSERT INTO table (columns) SELECT column1, ...` of its texts, its numbers, when it was, its measure. */
   readonly one: string
-  /** The row of a longer run: of its texts, its numbers, the first and the last time, how many moments, the sum of their measures, and the list. */
+  /** For longer ones: of its texts, its numbers, the first and the last time, how many moments, the sum of their measures, the list. */
   readonly many: string
   readonly textsPerRun: number
   readonly numbersPerRun: number
@@ -104,10 +102,10 @@ function run({ insert, queries }, rows) {
   database.exec('COMMIT')
 }
 
-function insertRuns({ into, one, many, textsPerRun, numbersPerRun, text, lengths, numbers, moments }) {
+function insertRuns({ one, many, textsPerRun, numbersPerRun, text, lengths, numbers, moments }) {
   const shared = textsPerRun + numbersPerRun
-  const ones = { into, row: one, width: shared + 2, values: [], count: 0 }
-  const lists = { into, row: many, width: shared + 5, values: [], count: 0 }
+  const ones = { insert: one, width: shared + 2, values: [], count: 0 }
+  const lists = { insert: many, width: shared + 5, values: [], count: 0 }
   for (let t = 0, n = 0, m = 0, at = 0; n < numbers.length; ) {
     const moment = m
     m += 2 * numbers[n]
@@ -142,11 +140,11 @@ function addMoments(values, moments) {
 }
 
 function insertRows(rows) {
-  const { into, row, width, values, count } = rows
+  const { insert, width, values, count } = rows
   if (count === 0) return
-  // Each row's values are numbered from where the row before ends.
-  const numbered = (_, r) => row.replace(/\\?(\\d+)/g, (_, n) => '?' + (r * width + Number(n)))
-  execute(remembered(count + into + row, () => into + ' ' + Array.from({ length: count }, numbered)), values)
+  // Numbered parameters would let a value be bound once for two columns, but node:sqlite looks up their names one by one.
+  const rowsOf = () => Array(count).fill('(' + Array(width).fill('?') + ')')
+  execute(remembered(count + insert, () => insert + ' FROM (VALUES ' + rowsOf() + ')'), values)
   rows.values = []
   rows.count = 0
 }

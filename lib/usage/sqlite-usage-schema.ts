@@ -54,9 +54,10 @@ const schema = `
 
 const into = `
   INSERT INTO token_usage_runs (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
-    status_code, blocked, first_at, last_at, request_count, total_us, requests) VALUES`
-const one = '(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, 1, ?11, NULL)'
-const many = '(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)'
+    status_code, blocked, first_at, last_at, request_count, total_us, requests)
+  SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,`
+const one = `${into} column10, 1, column11, NULL`
+const many = `${into} column11, column12, column13, column14`
 const textsPerRun = 7
 const numbersPerRun = 2
 
@@ -133,7 +134,7 @@ export function usageInsert({ groups, sizes, moments }: UsageRuns): SqliteInsert
     numbers[n++] = group.statusCode
     numbers[n++] = group.blocked ? 1 : 0
   }
-  return { into, one, many, textsPerRun, numbersPerRun, text: texts.join(''), lengths, numbers, moments }
+  return { one, many, textsPerRun, numbersPerRun, text: texts.join(''), lengths, numbers, moments }
 }
 
 /** @param since epoch ms */

@@ -29,9 +29,8 @@ type Run = [name: string | null, moments: [at: number, measure: number][]]
 
 function runs(...list: Run[]): SqliteInsert {
   return {
-    into: 'INSERT INTO runs (name, code, first, last, count, total, list) VALUES',
-    one: '(?1, ?2, ?3, ?3, 1, ?4, NULL)',
-    many: '(?1, ?2, ?3, ?4, ?5, ?6, ?7)',
+    one: 'INSERT INTO runs (name, code, first, last, count, total, list) SELECT column1, column2, column3, column3, 1, column4, NULL',
+    many: 'INSERT INTO runs (name, code, first, last, count, total, list) SELECT *',
     textsPerRun: 1,
     numbersPerRun: 1,
     text: list.map(([name]) => name ?? '').join(''),
@@ -144,9 +143,8 @@ test('texts and numbers that runs share are bound in their places', async t => {
   const sqlite = thread(t, path)
   await sqlite.query([{ sql: 'CREATE TABLE wide (a, b, c, d, e, f, g, h)', values: [] }])
   await sqlite.insert({
-    into: 'INSERT INTO wide (a, b, c, d, e, f, g, h) VALUES',
-    one: '(?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL)',
-    many: '(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)',
+    one: 'INSERT INTO wide (a, b, c, d, e, f) SELECT *',
+    many: 'INSERT INTO wide (a, b, c, d, e, f, g, h) SELECT column1, column2, column3, column4, column5, column6, column7, column9',
     textsPerRun: 2,
     numbersPerRun: 2,
     text: 'onetwothreefour',
