@@ -71,7 +71,7 @@ const { path, module: name, busyTimeoutMs, progress } = workerData
 const driver = require(name)
 const Database = driver.DatabaseSync ?? driver
 // To call a driver costs as much as a row.
-const rowsPerStatement = 32
+const rowsPerStatement = 128
 const busy = 5
 let database
 let statements
@@ -104,23 +104,20 @@ function run({ insert, queries }, rows) {
 
 function insertRuns({ one, many, textsPerRun, numbersPerRun, text, lengths, numbers, moments }) {
   const shared = textsPerRun + numbersPerRun
-  const ones = { insert: one, width: shared + 2, values: [], count: 0 }
-  const lists = { insert: many, width: shared + 5, values: [], count: 0 }
+  const ones = []
+  const lists = []
   for (let t = 0, n = 0, m = 0, at = 0; n < numbers.length; ) {
-    const moment = m
-    m += 2 * numbers[n]
-    const rows = numbers[n++] === 1 ? ones : lists
-    const { values } = rows
+    const size = numbers[n++]
+    const values = size === 1 ? ones : lists
     for (const end = t + textsPerRun; t < end; t++) {
       values.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
     }
     for (const end = n + numbersPerRun; n < end; n++) values.push(numbers[n])
-    if (rows === ones) values.push(moments[moment], moments[moment + 1])
-    else addMoments(values, moments.subarray(moment, m))
-    if (++rows.count === rowsPerStatement) insertRows(rows)
+    if (size === 1) values.push(moments[m++], moments[m++])
+    else addMoments(values, moments.subarray(m, (m += 2 * size)))
   }
-  insertRows(ones)
-  insertRows(lists)
+  insertRows(one, shared + 2, ones)
+  insertRows(many, shared + 5, lists)
 }
 
 function addMoments(values, moments) {
@@ -139,14 +136,15 @@ function addMoments(values, moments) {
   values.push(first, last, moments.length / 2, total, list + ']]')
 }
 
-function insertRows(rows) {
-  const { insert, width, values, count } = rows
-  if (count === 0) return
+function insertRows(insert, width, values) {
   // Numbered parameters would let a value be bound once for two columns, but node:sqlite looks up their names one by one.
-  const rowsOf = () => Array(count).fill('(' + Array(width).fill('?') + ')')
-  execute(remembered(count + insert, () => insert + ' FROM (VALUES ' + rowsOf() + ')'), values)
-  rows.values = []
-  rows.count = 0
+  const row = '(' + Array(width).fill('?') + ')'
+  for (let at = 0; at < values.length; ) {
+    // Powers of two, so that there are few statements to prepare.
+    const rows = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2((values.length - at) / width)))
+    const statement = remembered(rows + insert, () => insert + ' FROM (VALUES ' + Array(rows).fill(row) + ')')
+    execute(statement, values.slice(at, (at += rows * width)))
+  }
 }
 
 function execute(statement, values) {

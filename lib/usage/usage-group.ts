@@ -1,6 +1,6 @@
 /** What usage records share: an API token is mostly one program that asks for few things. */
 
-/** All of a record but when it was and how long it took. Records of one group may point to the same object. */
+/** All of a record but when it was and how long it took. Records that are alike point to one group. */
 export class UsageGroup {
   readonly tokenJti: string
   readonly userEmail: string
@@ -11,8 +11,10 @@ export class UsageGroup {
   readonly statusCode: number
   readonly blocked: boolean
   readonly blockReason: string | null
-  /** The group before of the same token. */
-  readonly older: UsageGroup | undefined
+  /** @internal All groups of the token by endpoint, once there are two. */
+  siblings: Map<string, UsageGroup> | undefined = undefined
+  /** @internal The group before of the same token and endpoint. */
+  older: UsageGroup | undefined = undefined
   /** @internal Its newest run while a batch is put into runs, else -1. */
   run = -1
 
@@ -25,8 +27,7 @@ export class UsageGroup {
     userAgent: string | null,
     statusCode: number,
     blocked: boolean,
-    blockReason: string | null,
-    older: UsageGroup | undefined
+    blockReason: string | null
   ) {
     this.tokenJti = tokenJti
     this.userEmail = userEmail
@@ -37,17 +38,16 @@ export class UsageGroup {
     this.statusCode = statusCode
     this.blocked = blocked
     this.blockReason = blockReason
-    this.older = older
   }
 }
 
-/** Of a token's groups, those that a record is compared with. */
-const groupsTried = 4
+/** Of the groups of one token and endpoint, those that a record is compared with, from the newest on. */
+const groupsTried = 8
 
 /** Finds the group that a record belongs to, and makes it when there is none. */
 export class UsageGroups {
-  /** By token. */
-  readonly #newest = new Map<string, UsageGroup>()
+  /** One group of each token. */
+  readonly #ofToken = new Map<string, UsageGroup>()
   #last: UsageGroup | undefined
 
   /** The members of a `UsageRecord`, one by one: nothing is made for a record whose group is known. */
@@ -63,20 +63,20 @@ export class UsageGroups {
     blockReason: string | null
   ): UsageGroup {
     const last = this.#last
-    const newest = last !== undefined && last.tokenJti === tokenJti ? last : this.#newest.get(tokenJti)
-    // The newest only, or a token that asks for something else each time would be compared with all.
+    const known = last !== undefined && last.tokenJti === tokenJti ? last : this.#ofToken.get(tokenJti)
+    const newest = known === undefined ? undefined : newestOf(known, endpoint)
     let group = newest
     for (let tried = 0; group !== undefined && tried < groupsTried; tried++, group = group.older) {
       if (
-        group.endpoint === endpoint &&
+        group.ipAddress === ipAddress &&
         group.statusCode === statusCode &&
         group.method === method &&
-        group.ipAddress === ipAddress &&
         group.userAgent === userAgent &&
         group.userEmail === userEmail &&
         group.blocked === blocked &&
         group.blockReason === blockReason
       ) {
+        if (group !== last) this.#last = group
         return group
       }
     }
@@ -89,17 +89,31 @@ export class UsageGroups {
       userAgent,
       statusCode,
       blocked,
-      blockReason,
-      newest
+      blockReason
     )
-    this.#newest.set(tokenJti, group)
+    if (known === undefined) this.#ofToken.set(tokenJti, group)
+    else join(group, known, newest)
     this.#last = group
     return group
   }
 
   /** Later records get groups of their own, and these are held by their records alone. */
   clear(): void {
-    this.#newest.clear()
+    this.#ofToken.clear()
     this.#last = undefined
   }
+}
+
+/** The newest group of an endpoint among those of the token that `known` is of. */
+function newestOf(known: UsageGroup, endpoint: string): UsageGroup | undefined {
+  if (known.siblings !== undefined) return known.siblings.get(endpoint)
+  return known.endpoint === endpoint ? known : undefined
+}
+
+/** Puts a group beside one of the same token. @param older the newest of its endpoint */
+function join(group: UsageGroup, known: UsageGroup, older: UsageGroup | undefined): void {
+  known.siblings ??= new Map([[known.endpoint, known]])
+  known.siblings.set(group.endpoint, group)
+  group.siblings = known.siblings
+  group.older = older
 }

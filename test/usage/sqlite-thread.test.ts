@@ -76,7 +76,7 @@ test('inserts runs as rows and answers queries', async t => {
 
 test('every row of any number goes in, in order', async t => {
   const sqlite = thread(t, database().path)
-  const names = Array.from({ length: 32 * 2 + 5 }, (_, i) => `row ${i}`)
+  const names = Array.from({ length: 128 * 2 + 77 }, (_, i) => `row ${i}`)
   await sqlite.insert(ones(...names))
   await sqlite.insert(ones())
   const [rows] = await sqlite.query([{ sql: 'SELECT name, code FROM runs ORDER BY rowid', values: [] }])
