@@ -50,7 +50,7 @@ function exchangeOfRecord(record: UsageRecord): Exchange {
 /** The records that runs stand for. */
 function recordsOf({ groups, sizes, moments }: UsageRuns): UsageRecord[] {
   let m = 0
-  const records = groups.flatMap(({ run: _, older: __, ...shared }, g) =>
+  const records = groups.flatMap(({ run: _, older: __, siblings: ___, ...shared }, g) =>
     Array.from({ length: sizes[g] }, () => ({
       ...shared,
       timestamp: new Date(moments[m++]),
