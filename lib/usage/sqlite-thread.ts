@@ -16,9 +16,9 @@ export interface SqliteThreadOptions {
  * than thousands of strings, and what the moments of a run have in common is bound once.
  */
 export interface SqliteInsert {
-  /** For runs of one moment: `INSERT INTO table (columns) SELECT column1, ...` of its texts, its numbers, when it was, its measure. */
+  /** For runs of one moment: `INSERT INTO table (columns) SELECT *` of its texts, its numbers, when it was, its measure. */
   readonly one: string
-  /** For longer ones: of its texts, its numbers, the first and the last time, how many moments, the sum of their measures, the list. */
+  /** For longer ones: of its texts, its numbers, the first time, the sum of the measures, the last time, how many moments, the list. */
   readonly many: string
   readonly textsPerRun: number
   readonly numbersPerRun: number
@@ -63,7 +63,8 @@ interface Pending {
 
 /**
  * What the thread runs: CommonJS, as text, so that bundlers and loaders of TypeScript have nothing to resolve. After a failure
- * other than a lock, the next request gets a fresh connection: the file may have been mended or replaced.
+ * other than a lock, the next request gets a fresh connection: the file may have been mended or replaced. Parameters have no
+ * numbers, although a value could then be bound once for two columns: node:sqlite looks for the name of each among all.
  */
 const threadSource = `
 const { parentPort, workerData } = require('node:worker_threads')
@@ -133,14 +134,13 @@ function addMoments(values, moments) {
     total += moments[m + 1]
     list += (m === 0 ? '[[' : '],[') + (moments[m] - first) + ',' + moments[m + 1]
   }
-  values.push(first, last, moments.length / 2, total, list + ']]')
+  values.push(first, total, last, moments.length / 2, list + ']]')
 }
 
 function insertRows(insert, width, values) {
-  // Numbered parameters would let a value be bound once for two columns, but node:sqlite looks up their names one by one.
   const row = '(' + Array(width).fill('?') + ')'
   for (let at = 0; at < values.length; ) {
-    // Powers of two, so that there are few statements to prepare.
+    // Powers of two: few statements to prepare.
     const rows = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2((values.length - at) / width)))
     const statement = remembered(rows + insert, () => insert + ' FROM (VALUES ' + Array(rows).fill(row) + ')')
     execute(statement, values.slice(at, (at += rows * width)))

@@ -54,15 +54,16 @@ const schema = `
 
 const into = `
   INSERT INTO token_usage_runs (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
-    status_code, blocked, first_at, last_at, request_count, total_us, requests)
-  SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,`
-const one = `${into} column10, 1, column11, NULL`
-const many = `${into} column11, column12, column13, column14`
+    status_code, blocked, first_at, total_us, last_at, request_count, requests)
+  SELECT *`
+/** `column10` is `first_at`. */
+const one = `${into}, column10, 1, NULL`
+const many = into
 const textsPerRun = 7
 const numbersPerRun = 2
 
-const matching =
-  'FROM token_usage_runs WHERE user_email = ?1 AND last_at >= ?2 AND (?3 IS NULL OR token_jti = ?3)'
+const where = 'WHERE user_email = ?1 AND last_at >= ?2 AND (?3 IS NULL OR token_jti = ?3)'
+const matching = `FROM token_usage_runs ${where}`
 
 /** Of a run that began before the period, only what is inside. */
 const sumInside = (whole: string, each: string) => `
@@ -81,8 +82,7 @@ const percentilesSql = `
     each AS (
       SELECT total_us AS us ${matching} AND requests IS NULL
       UNION ALL
-      SELECT value ->> 1 FROM token_usage_runs, json_each(requests)
-      WHERE user_email = ?1 AND last_at >= ?2 AND (?3 IS NULL OR token_jti = ?3)
+      SELECT value ->> 1 FROM token_usage_runs, json_each(requests) ${where}
         AND (first_at >= ?2 OR first_at + (value ->> 0) >= ?2)
     ),
     counted AS (SELECT us, count(*) AS n FROM each GROUP BY us),

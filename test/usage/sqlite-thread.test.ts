@@ -29,8 +29,8 @@ type Run = [name: string | null, moments: [at: number, measure: number][]]
 
 function runs(...list: Run[]): SqliteInsert {
   return {
-    one: 'INSERT INTO runs (name, code, first, last, count, total, list) SELECT column1, column2, column3, column3, 1, column4, NULL',
-    many: 'INSERT INTO runs (name, code, first, last, count, total, list) SELECT *',
+    one: 'INSERT INTO runs (name, code, first, total, last, count) SELECT *, column3, 1',
+    many: 'INSERT INTO runs (name, code, first, total, last, count, list) SELECT *',
     textsPerRun: 1,
     numbersPerRun: 1,
     text: list.map(([name]) => name ?? '').join(''),
@@ -144,7 +144,7 @@ test('texts and numbers that runs share are bound in their places', async t => {
   await sqlite.query([{ sql: 'CREATE TABLE wide (a, b, c, d, e, f, g, h)', values: [] }])
   await sqlite.insert({
     one: 'INSERT INTO wide (a, b, c, d, e, f) SELECT *',
-    many: 'INSERT INTO wide (a, b, c, d, e, f, g, h) SELECT column1, column2, column3, column4, column5, column6, column7, column9',
+    many: 'INSERT INTO wide (a, b, c, d, e, f, g, h) SELECT column1, column2, column3, column4, column5, column6, column8, column9',
     textsPerRun: 2,
     numbersPerRun: 2,
     text: 'onetwothreefour',
@@ -155,7 +155,7 @@ test('texts and numbers that runs share are bound in their places', async t => {
   const [rows] = await sqlite.query([{ sql: 'SELECT * FROM wide ORDER BY e', values: [] }])
   assert.deepEqual(rows, [
     { a: 'one', b: null, c: 100, d: -1, e: 7, f: 70, g: null, h: null },
-    { a: 'two', b: 'three', c: 200, d: -2, e: 8, f: 9, g: 2, h: '[[0,80],[1,90]]' },
+    { a: 'two', b: 'three', c: 200, d: -2, e: 8, f: 170, g: 2, h: '[[0,80],[1,90]]' },
     { a: null, b: 'four', c: 300, d: -3, e: 10, f: 100, g: null, h: null }
   ])
 })
