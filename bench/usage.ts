@@ -1,5 +1,5 @@
-/** One usage record on the request's path, what it costs in SQLite, and how long handing over a batch holds up the event loop. */
-import { mkdtempSync, rmSync } from 'node:fs'
+/** One usage record on the request's path, what it costs in SQLite and weighs there, and how long handing over a batch holds up the event loop. */
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,8 @@ export const suite: Suite = {
   async *figures({ quick }) {
     const rounds = quick ? 5 : 15
     yield await handOver(rounds)
-    yield await cpuOfRow(rounds)
+    yield await cpuOfRecord(rounds)
+    yield* ofManyRequests(quick)
   }
 }
 
@@ -48,7 +49,7 @@ function recordRow(): Row {
   }
 }
 
-/** The peer is what the batches are there to avoid: a row and a commit with each request, on the thread that serves. */
+/** Records that have nothing in common, and so a row each. The peer is what the batches are there to avoid: a row and a commit with each request, on the thread that serves. */
 function sqliteRow(): Row {
   const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
   const records = Array.from({ length: recordsPerRun }, (_, i) => record(i))
@@ -62,7 +63,7 @@ function sqliteRow(): Row {
   const insert = database.prepare('INSERT INTO token_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   const peer = `${sqliteDriver().name}, one commit a record`
   return {
-    name: `one record stored, in batches of ${recordsPerRun}`,
+    name: `one record like no other stored, in batches of ${recordsPerRun}`,
     contenders: [
       { name: `ostiary (${store.driver})`, operations: recordsPerRun, run: () => store.append(records) },
       {
@@ -95,7 +96,7 @@ function sqliteRow(): Row {
   }
 }
 
-/** Tokens that the requests of a batch come from, and so how much its rows have in common. */
+/** Tokens that the requests of a batch come from, and so how much its records have in common. */
 const mixtures: [name: string, tokens: number][] = [
   ['one token', 1],
   ['10 000 tokens', 10_000]
@@ -141,31 +142,79 @@ async function handOver(rounds: number): Promise<Figures> {
   return { name: `usage: ${recordsPerRun} records handed over in one turn`, unit: 'µs', figures }
 }
 
-/** User and system time of all threads, SQLite's with its checkpoints among them. */
-async function cpuOfRow(rounds: number): Promise<Figures> {
+/** User and system time of all threads, SQLite's with its checkpoints among them: from the end of a request to the file. */
+async function cpuOfRecord(rounds: number): Promise<Figures> {
   const figures: Figures['figures'] = []
   for (const [name, tokens] of mixtures) {
-    const batches = Array.from({ length: batchesPerRound }, (_, n) =>
-      Array.from({ length: recordsPerRun }, (_, i) => recordOf(n * recordsPerRun + i, tokens))
-    )
+    // Enough that a batch of many tokens has each once, and the next has others.
+    const exchanges = Array.from({ length: Math.min(tokens, 10) * recordsPerRun }, (_, i) => ended(i, tokens))
     const values: number[] = []
     await withStore(async store => {
+      const recorder = new UsageRecorder({ store, flushIntervalMs: 60_000, batchSize: recordsPerRun })
       for (let round = -1; round < rounds; round++) {
         const since = cpuMicros()
-        for (const batch of batches) await store.append(batch)
+        for (let batch = 0; batch < batchesPerRound; batch++) {
+          const from = (batch * recordsPerRun) % exchanges.length
+          for (let i = from; i < from + recordsPerRun; i++) recorder.record(exchanges[i])
+          await recorder.flush()
+          await nextTurns()
+        }
         if (round >= 0) values.push((cpuMicros() - since) / (batchesPerRound * recordsPerRun))
       }
     })
     figures.push({ name: `${name}, ${sqliteDriver().name}`, value: Math.min(...values) })
   }
-  return { name: 'usage: CPU of one row stored, all threads', unit: 'µs', figures }
+  return { name: 'usage: CPU of one record stored, all threads', unit: 'µs', figures }
 }
 
-async function withStore(use: (store: SqliteUsageStore) => Promise<void>): Promise<void> {
+/** What the file weighs, and how long one user's statistics take, when their requests are all alike and when none is like another. */
+async function* ofManyRequests(quick: boolean): AsyncGenerator<Figures> {
+  const batches = quick ? 100 : 1_000
+  const requests = batches * recordsPerRun
+  const bytes: Figures['figures'] = []
+  const times: Figures['figures'] = []
+  for (const [name, endpoints] of [
+    ['all alike', 1],
+    ['none alike', requests]
+  ] as const) {
+    await withStore(async (store, path) => {
+      for (let n = 0; n < requests; n += recordsPerRun) {
+        await store.append(
+          Array.from({ length: recordsPerRun }, (_, i) => ({
+            ...record((n + i) % endpoints),
+            tokenJti: 'jti-1',
+            userEmail: 'user@example.com',
+            responseTimeMs: 1 + ((n + i) % 10_007) / 1_000
+          }))
+        )
+      }
+      const stats = await shortest(3, () => store.stats({ userEmail: 'user@example.com' }))
+      times.push({ name, value: stats })
+      await store.close()
+      bytes.push({ name, value: statSync(path).size / requests })
+    })
+  }
+  yield { name: 'usage: size of the file, a request', unit: 'bytes', figures: bytes }
+  yield { name: `usage: statistics of ${requests} requests of one user`, unit: 'ms', figures: times }
+}
+
+/** ms of the fastest of some runs. */
+async function shortest(runs: number, run: () => Promise<unknown>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (let n = 0; n < runs; n++) {
+    const since = performance.now()
+    await run()
+    least = Math.min(least, performance.now() - since)
+  }
+  return least
+}
+
+async function withStore(use: (store: SqliteUsageStore, path: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'ostiary-bench-'))
-  const store = new SqliteUsageStore({ path: join(folder, 'usage.db') })
+  const path = join(folder, 'usage.db')
+  const store = new SqliteUsageStore({ path })
   try {
-    await use(store)
+    await use(store, path)
   } finally {
     await store.close()
     rmSync(folder, { recursive: true })
@@ -180,18 +229,6 @@ function cpuMicros(): number {
 
 async function nextTurns(): Promise<void> {
   for (let n = 0; n < 3; n++) await new Promise(resolve => setImmediate(resolve))
-}
-
-/** What a token's program asks for: always the same. Spread so that neighbours in time are of different tokens. */
-function recordOf(i: number, tokens: number): UsageRecord {
-  const token = (i * 7_919) % tokens
-  return {
-    ...record(0),
-    timestamp: new Date(1.7e12 + i),
-    tokenJti: `jti-${token}`,
-    userEmail: `user-${token}@example.com`,
-    responseTimeMs: i / 1e4
-  }
 }
 
 function record(i: number): UsageRecord {

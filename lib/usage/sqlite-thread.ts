@@ -12,21 +12,24 @@ export interface SqliteThreadOptions {
 }
 
 /**
- * Rows to insert in one transaction, in groups of rows that have most of their values in common: one text and two typed arrays
- * cross to another thread more cheaply than thousands of strings, and what a group shares is bound once.
+ * Runs to insert in one transaction, one row for each: one text and a few typed arrays cross to another thread more cheaply
+ * than thousands of strings, and what the moments of a run have in common is bound once.
  */
 export interface SqliteInsert {
-  /** `INSERT INTO table (columns)`: the group's texts, the group's numbers, the row's own numbers. */
-  readonly into: string
-  readonly textsPerGroup: number
-  readonly numbersPerGroup: number
-  readonly numbersPerRow: number
-  /** The texts of all groups, one after the other. */
+  /** For runs of one moment: `INSERT INTO table (columns) SELECT *` of its texts, its numbers, when it was, its measure. */
+  readonly one: string
+  /** For longer ones: of its texts, its numbers, the first time, the sum of the measures, the last time, how many moments, the list. */
+  readonly many: string
+  readonly textsPerRun: number
+  readonly numbersPerRun: number
+  /** The texts of all runs, one after the other. */
   readonly text: string
   /** How long each of them is; -1 for NULL. */
   readonly lengths: Int32Array
-  /** For each group: how many rows it has, its numbers, and the numbers of each row. */
-  readonly numbers: Float64Array
+  /** For each run: how many moments it has, and its numbers. */
+  readonly numbers: Int32Array
+  /** For each moment of each run: when it was, and its measure, whole numbers. The list is their JSON, with times counted from the first. */
+  readonly moments: Float64Array
 }
 
 export interface SqliteQuery {
@@ -60,16 +63,16 @@ interface Pending {
 
 /**
  * What the thread runs: CommonJS, as text, so that bundlers and loaders of TypeScript have nothing to resolve. After a failure
- * other than a lock, the next request gets a fresh connection: the file may have been mended or replaced.
+ * other than a lock, the next request gets a fresh connection: the file may have been mended or replaced. Parameters have no
+ * numbers, although a value could then be bound once for two columns: node:sqlite looks for the name of each among all.
  */
 const threadSource = `
 const { parentPort, workerData } = require('node:worker_threads')
 const { path, module: name, busyTimeoutMs, progress } = workerData
 const driver = require(name)
 const Database = driver.DatabaseSync ?? driver
-// To call a driver costs more than a row, and to bind a text costs libsql a fifth of one.
-const rowsPerStatement = 32
-const leastToShare = 3
+// To call a driver costs as much as a row.
+const rowsPerStatement = 128
 const busy = 5
 let database
 let statements
@@ -95,56 +98,53 @@ parentPort.on('message', request => {
 function run({ insert, queries }, rows) {
   if (database === undefined) connect()
   database.exec(insert ? 'BEGIN IMMEDIATE' : 'BEGIN')
-  if (insert) insertRows(insert)
+  if (insert) insertRuns(insert)
   else for (const { sql, values } of queries) rows.push(prepared(sql).all(...values).map(row => ({ ...row })))
   database.exec('COMMIT')
 }
 
-function insertRows({ into, textsPerGroup, numbersPerGroup, numbersPerRow, text, lengths, numbers }) {
-  const sharedPerGroup = textsPerGroup + numbersPerGroup
-  let singles = []
-  let singleCount = 0
-  for (let t = 0, n = 0, at = 0; t < lengths.length; ) {
-    let left = numbers[n++]
-    const shared = []
-    for (const end = t + textsPerGroup; t < end; t++) {
-      shared.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
+function insertRuns({ one, many, textsPerRun, numbersPerRun, text, lengths, numbers, moments }) {
+  const shared = textsPerRun + numbersPerRun
+  const ones = []
+  const lists = []
+  for (let t = 0, n = 0, m = 0, at = 0; n < numbers.length; ) {
+    const size = numbers[n++]
+    const values = size === 1 ? ones : lists
+    for (const end = t + textsPerRun; t < end; t++) {
+      values.push(lengths[t] < 0 ? null : text.slice(at, (at += lengths[t])))
     }
-    for (const end = n + numbersPerGroup; n < end; n++) shared.push(numbers[n])
-    while (left >= leastToShare) {
-      const rows = Math.min(left, rowsPerStatement)
-      const values = shared.slice()
-      for (const end = n + rows * numbersPerRow; n < end; n++) values.push(numbers[n])
-      execute(sharing(into, rows, sharedPerGroup, numbersPerRow), values)
-      left -= rows
-    }
-    for (; left > 0; left--) {
-      for (const value of shared) singles.push(value)
-      for (const end = n + numbersPerRow; n < end; n++) singles.push(numbers[n])
-      if (++singleCount === rowsPerStatement) {
-        execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
-        singles = []
-        singleCount = 0
-      }
-    }
+    for (const end = n + numbersPerRun; n < end; n++) values.push(numbers[n])
+    if (size === 1) values.push(moments[m++], moments[m++])
+    else addMoments(values, moments.subarray(m, (m += 2 * size)))
   }
-  if (singleCount > 0) execute(apart(into, singleCount, sharedPerGroup + numbersPerRow), singles)
+  insertRows(one, shared + 2, ones)
+  insertRows(many, shared + 5, lists)
 }
 
-// Rows of one group: (?1, ?2, ?3), (?1, ?2, ?4), ...
-function sharing(into, rows, shared, own) {
-  const key = 'sharing ' + rows + into
-  return remembered(key, () => {
-    const common = Array.from({ length: shared }, (_, i) => '?' + (i + 1))
-    const row = (_, r) => '(' + [...common, ...Array.from({ length: own }, (_, i) => '?' + (shared + r * own + i + 1))] + ')'
-    return into + ' VALUES ' + Array.from({ length: rows }, row)
-  })
+function addMoments(values, moments) {
+  let first = moments[0]
+  let last = first
+  for (let m = 2; m < moments.length; m += 2) {
+    if (moments[m] < first) first = moments[m]
+    else if (moments[m] > last) last = moments[m]
+  }
+  let total = 0
+  let list = ''
+  for (let m = 0; m < moments.length; m += 2) {
+    total += moments[m + 1]
+    list += (m === 0 ? '[[' : '],[') + (moments[m] - first) + ',' + moments[m + 1]
+  }
+  values.push(first, total, last, moments.length / 2, list + ']]')
 }
 
-// Rows that share nothing: (?, ?, ?), (?, ?, ?), ...
-function apart(into, rows, columns) {
-  const key = 'apart ' + rows + into
-  return remembered(key, () => into + ' VALUES ' + Array(rows).fill('(' + Array(columns).fill('?') + ')'))
+function insertRows(insert, width, values) {
+  const row = '(' + Array(width).fill('?') + ')'
+  for (let at = 0; at < values.length; ) {
+    // Powers of two: few statements to prepare.
+    const rows = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2((values.length - at) / width)))
+    const statement = remembered(rows + insert, () => insert + ' FROM (VALUES ' + Array(rows).fill(row) + ')')
+    execute(statement, values.slice(at, (at += rows * width)))
+  }
 }
 
 function execute(statement, values) {

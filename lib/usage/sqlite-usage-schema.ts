@@ -1,13 +1,21 @@
 /** The table of usage records in SQLite: how it is made, filled and asked. */
 import type { SqliteDatabase } from './sqlite-driver.ts'
 import type { SqliteInsert, SqliteQuery, SqliteRow } from './sqlite-thread.ts'
-import { emptyStats, topEndpointCount, type UsageRecord, type UsageStats } from './usage-store.ts'
+import { mostInRun, type UsageRuns } from './usage-runs.ts'
+import { emptyStats, topEndpointCount, type UsageStats } from './usage-store.ts'
 
 /** 'Osti' in ASCII, in the file's header: this database is ours. */
 const applicationId = 0x4f737469
-const schemaVersion = 1
+const schemaVersion = 2
+
+/** What a run of one request has no need of. */
+const requestsOrOne = `ifnull(requests, '[[0,' || total_us || ']]')`
 
 /**
+ * A row is a run: requests of one batch that differ only in time and duration, because a row of SQLite costs ten times what a
+ * request does in a list. `requests` is that list, `[[ms after first_at, response time in µs], ...]`, and NULL where there is
+ * one alone. The view has one row a request, for whoever opens the file.
+ *
  * Timestamps are epoch ms: shorter than ISO strings, in the index too, and compared without parsing.
  *
  * The index begins with a number that rows of one time share, 4096 each. With the e-mail address in front, every row of
@@ -16,53 +24,76 @@ const schemaVersion = 1
  * about a microsecond a part. It does so if it knows that the parts are large: that is the row in `sqlite_stat1`.
  */
 const schema = `
-  CREATE TABLE token_usage (
+  CREATE TABLE token_usage_runs (
     id INTEGER PRIMARY KEY,
     token_jti TEXT NOT NULL,
     user_email TEXT NOT NULL,
-    timestamp INTEGER NOT NULL,
     endpoint TEXT NOT NULL,
     method TEXT NOT NULL,
     ip_address TEXT,
     user_agent TEXT,
     status_code INTEGER NOT NULL,
-    response_time_ms REAL NOT NULL,
     blocked INTEGER NOT NULL,
-    block_reason TEXT
+    block_reason TEXT,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    request_count INTEGER NOT NULL,
+    total_us INTEGER NOT NULL,
+    requests TEXT
   ) STRICT;
-  CREATE INDEX token_usage_by_user ON token_usage (id >> 12, user_email, timestamp);
+  CREATE INDEX token_usage_by_user ON token_usage_runs (id >> 12, user_email, last_at);
   ANALYZE sqlite_schema;
-  INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('token_usage', 'token_usage_by_user', '100000000 4096 8 1');
+  INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('token_usage_runs', 'token_usage_by_user', '100000000 4096 8 1');
+  CREATE VIEW token_usage AS
+    SELECT (token_usage_runs.id - 1) * ${mostInRun} + request.key + 1 AS id, token_jti, user_email,
+      first_at + (request.value ->> 0) AS timestamp, endpoint, method, ip_address, user_agent, status_code,
+      (request.value ->> 1) / 1000.0 AS response_time_ms, blocked, block_reason
+    FROM token_usage_runs, json_each(${requestsOrOne}) AS request;
   PRAGMA application_id = ${applicationId};
   PRAGMA user_version = ${schemaVersion};`
 
 const into = `
-  INSERT INTO token_usage (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
-    status_code, blocked, timestamp, response_time_ms)`
-const textsPerGroup = 7
-const numbersPerGroup = 2
-const numbersPerRow = 2
-/** Of a token's groups, those that a record is compared with. */
-const groupsTried = 4
+  INSERT INTO token_usage_runs (token_jti, user_email, endpoint, method, ip_address, user_agent, block_reason,
+    status_code, blocked, first_at, total_us, last_at, request_count, requests)
+  SELECT *`
+/** `column10` is `first_at`. */
+const one = `${into}, column10, 1, NULL`
+const many = into
+const textsPerRun = 7
+const numbersPerRun = 2
 
-const matching =
-  'FROM token_usage WHERE user_email = ?1 AND timestamp >= ?2 AND (?3 IS NULL OR token_jti = ?3)'
+const where = 'WHERE user_email = ?1 AND last_at >= ?2 AND (?3 IS NULL OR token_jti = ?3)'
+const matching = `FROM token_usage_runs ${where}`
+
+/** Of a run that began before the period, only what is inside. */
+const sumInside = (whole: string, each: string) => `
+  CASE WHEN first_at >= ?2 THEN ${whole}
+    ELSE (SELECT sum(${each}) FROM json_each(requests) WHERE first_at + (value ->> 0) >= ?2) END`
+const countInside = sumInside('request_count', '1')
 
 const totalsSql = `
-  SELECT count(*) AS total, sum(status_code BETWEEN 1 AND 399) AS successful, sum(blocked) AS blocked,
-    avg(response_time_ms) AS average, max(timestamp) AS last ${matching}`
+  SELECT sum(n) AS total, sum(n * (status_code BETWEEN 1 AND 399)) AS successful, sum(n * blocked) AS blocked,
+    total(us) / sum(n) / 1000 AS average, max(last_at) AS last
+  FROM (SELECT ${countInside} AS n, ${sumInside('total_us', 'value ->> 1')} AS us, status_code, blocked, last_at ${matching})`
 
-/** Nearest rank: the p-th percentile of n values is the one at rank ceil(n * p / 100). */
+/** Nearest rank: the p-th percentile of n values is the one at rank ceil(n * p / 100), the first that so many are not above. */
 const percentilesSql = `
-  WITH counted AS (SELECT count(*) AS n ${matching})
-  SELECT max(value) FILTER (WHERE rank = (n * 50 + 99) / 100) AS p50,
-    max(value) FILTER (WHERE rank = (n * 95 + 99) / 100) AS p95,
-    max(value) FILTER (WHERE rank = (n * 99 + 99) / 100) AS p99
-  FROM counted,
-    (SELECT response_time_ms AS value, row_number() OVER (ORDER BY response_time_ms) AS rank ${matching})`
+  WITH
+    each AS (
+      SELECT total_us AS us ${matching} AND requests IS NULL
+      UNION ALL
+      SELECT value ->> 1 FROM token_usage_runs, json_each(requests) ${where}
+        AND (first_at >= ?2 OR first_at + (value ->> 0) >= ?2)
+    ),
+    counted AS (SELECT us, count(*) AS n FROM each GROUP BY us),
+    ranked AS (SELECT us, sum(n) OVER (ORDER BY us) AS rank, sum(n) OVER () AS total FROM counted)
+  SELECT min(us) FILTER (WHERE rank * 100 >= total * 50) / 1000.0 AS p50,
+    min(us) FILTER (WHERE rank * 100 >= total * 95) / 1000.0 AS p95,
+    min(us) FILTER (WHERE rank * 100 >= total * 99) / 1000.0 AS p99
+  FROM ranked`
 
 const endpointsSql = `
-  SELECT endpoint, count(*) AS count ${matching}
+  SELECT endpoint, sum(${countInside}) AS count ${matching}
   GROUP BY endpoint ORDER BY count DESC, endpoint LIMIT ${topEndpointCount}`
 
 /**
@@ -79,89 +110,31 @@ export function prepareUsageTable(database: SqliteDatabase): void {
   database.exec('PRAGMA journal_mode = WAL')
 }
 
-/** The records in groups that differ in time and duration only: an API token is mostly one program that asks for few things. */
-export function usageInsert(records: readonly UsageRecord[]): SqliteInsert {
-  const { groupOf, first, sizes } = grouped(records)
+/** Runs as they cross to the thread. */
+export function usageInsert({ groups, sizes, moments }: UsageRuns): SqliteInsert {
   const texts: string[] = []
-  const lengths = new Int32Array(first.length * textsPerGroup)
-  const numbers = new Float64Array(first.length * (1 + numbersPerGroup) + records.length * numbersPerRow)
-  /** Where the numbers of each group's next row go. */
-  const next = new Uint32Array(first.length)
+  const lengths = new Int32Array(groups.length * textsPerRun)
+  const numbers = new Int32Array(groups.length * (1 + numbersPerRun))
   let t = 0
   let n = 0
   const addText = (text: string | null) => {
     lengths[t++] = text === null ? -1 : text.length
     if (text !== null) texts.push(text)
   }
-  for (let g = 0; g < first.length; g++) {
-    const record = first[g]
-    addText(record.tokenJti)
-    addText(record.userEmail)
-    addText(record.endpoint)
-    addText(record.method)
-    addText(record.ipAddress)
-    addText(record.userAgent)
-    addText(record.blockReason)
+  for (let g = 0; g < groups.length; g++) {
+    const group = groups[g]
+    addText(group.tokenJti)
+    addText(group.userEmail)
+    addText(group.endpoint)
+    addText(group.method)
+    addText(group.ipAddress)
+    addText(group.userAgent)
+    addText(group.blockReason)
     numbers[n++] = sizes[g]
-    numbers[n++] = record.statusCode
-    numbers[n++] = record.blocked ? 1 : 0
-    next[g] = n
-    n += sizes[g] * numbersPerRow
+    numbers[n++] = group.statusCode
+    numbers[n++] = group.blocked ? 1 : 0
   }
-  for (let i = 0; i < records.length; i++) {
-    const at = next[groupOf[i]]
-    next[groupOf[i]] = at + numbersPerRow
-    numbers[at] = records[i].timestamp.getTime()
-    numbers[at + 1] = records[i].responseTimeMs
-  }
-  return { into, textsPerGroup, numbersPerGroup, numbersPerRow, text: texts.join(''), lengths, numbers }
-}
-
-interface Groups {
-  /** Of each record. */
-  groupOf: Uint32Array
-  /** The first record of each group. */
-  first: UsageRecord[]
-  sizes: number[]
-}
-
-/** Looks at a token's newest groups only, or a token that asks for something else each time would be compared with all. */
-function grouped(records: readonly UsageRecord[]): Groups {
-  const groupOf = new Uint32Array(records.length)
-  const first: UsageRecord[] = []
-  const sizes: number[] = []
-  /** The group before of the same token. */
-  const older: number[] = []
-  const newest = new Map<string, number>()
-  for (let i = 0; i < records.length; i++) {
-    const record = records[i]
-    const start = newest.get(record.tokenJti) ?? -1
-    let g = start
-    for (let tried = 1; g >= 0 && !alike(first[g], record); tried++) g = tried < groupsTried ? older[g] : -1
-    if (g < 0) {
-      g = first.push(record) - 1
-      sizes.push(0)
-      older.push(start)
-      newest.set(record.tokenJti, g)
-    }
-    sizes[g]++
-    groupOf[i] = g
-  }
-  return { groupOf, first, sizes }
-}
-
-function alike(a: UsageRecord, b: UsageRecord): boolean {
-  return (
-    a.endpoint === b.endpoint &&
-    a.statusCode === b.statusCode &&
-    a.method === b.method &&
-    a.ipAddress === b.ipAddress &&
-    a.userAgent === b.userAgent &&
-    a.userEmail === b.userEmail &&
-    a.tokenJti === b.tokenJti &&
-    a.blocked === b.blocked &&
-    a.blockReason === b.blockReason
-  )
+  return { one, many, textsPerRun, numbersPerRun, text: texts.join(''), lengths, numbers, moments }
 }
 
 /** @param since epoch ms */
@@ -172,8 +145,8 @@ export function usageQueries(userEmail: string, tokenId: string | null, since: n
 
 /** The statistics that the rows of `usageQueries` amount to. */
 export function usageStatsOf([[totals], [percentiles], endpoints]: SqliteRow[][], days: number): UsageStats {
-  const total = totals['total'] as number
-  if (total === 0) return emptyStats(days)
+  const total = totals['total'] as number | null
+  if (total === null) return emptyStats(days)
   const successful = totals['successful'] as number
   return {
     periodDays: days,

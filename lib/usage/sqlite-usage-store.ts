@@ -5,13 +5,8 @@ import { checkInteger, shown, wrongOption } from '../options.ts'
 import { type SqliteDriver, type SqliteDriverName, sqliteDriver } from './sqlite-driver.ts'
 import { SqliteError, SqliteThread } from './sqlite-thread.ts'
 import { prepareUsageTable, usageInsert, usageQueries, usageStatsOf } from './sqlite-usage-schema.ts'
-import {
-  type UsageQuery,
-  type UsageRecord,
-  type UsageStats,
-  type UsageStore,
-  usagePeriod
-} from './usage-store.ts'
+import { type RunStore, runsOfRecords, type UsageRuns } from './usage-runs.ts'
+import { type UsageQuery, type UsageRecord, type UsageStats, usagePeriod } from './usage-store.ts'
 
 export interface SqliteUsageStoreOptions {
   /** The database file; created with mode 0600 when it is not there. Its folder must be. */
@@ -32,14 +27,14 @@ const maxQuestions = 100
 const exitWaitMs = 2_000
 
 /**
- * A database in WAL mode with one table, `token_usage`. Writes go through one thread; statistics through another, started
+ * A database in WAL mode with one table, `token_usage_runs`, and a view of it, `token_usage`, that has one row a request. Writes go through one thread; statistics through another, started
  * at the first question, so that a long look back delays no write. A crash of the process loses no batch that was stored;
  * a crash of the machine may lose the last ones (`synchronous = NORMAL`), never the database.
  *
  * @throws TypeError when an option is wrong
  * @throws Error when there is no driver, or the file cannot be opened, is no database, or belongs to another program
  */
-export class SqliteUsageStore implements UsageStore {
+export class SqliteUsageStore implements RunStore {
   readonly #path: string
   readonly #driver: SqliteDriver
   readonly #busyTimeoutMs: number
@@ -72,11 +67,16 @@ export class SqliteUsageStore implements UsageStore {
   }
 
   async append(records: UsageRecord[]): Promise<void> {
+    await this.appendRuns(runsOfRecords(records))
+  }
+
+  /** @internal For the recorder, which makes no object for a record where it need not. */
+  async appendRuns(runs: UsageRuns): Promise<void> {
     if (this.#closing !== undefined) throw new Error('SqliteUsageStore: append after close')
     if (!this.#prepared && !this.#prepare(0)) throw new Error('the database is locked')
     this.#prepared = true
     try {
-      await this.#writer.insert(usageInsert(records))
+      await this.#writer.insert(usageInsert(runs))
     } catch (error) {
       // Whatever became of the file, the next batch looks at it anew. A lock says nothing about the file.
       this.#prepared = error instanceof SqliteError && error.sqliteCode === busy
@@ -85,7 +85,7 @@ export class SqliteUsageStore implements UsageStore {
   }
 
   appendSync(records: UsageRecord[]): void {
-    this.#writer.insertSync(usageInsert(records), exitWaitMs)
+    this.#writer.insertSync(usageInsert(runsOfRecords(records)), exitWaitMs)
   }
 
   async stats(query: UsageQuery): Promise<UsageStats> {

@@ -1,11 +1,11 @@
-/** Usage records that wait to be stored: a bounded ring of typed-array columns and two plain arrays. */
+/** Usage records that wait to be stored: a bounded ring of columns, what records share being there once. */
 import type { Exchange, Identity } from '../http/exchange.ts'
-import type { UsageRecord } from './usage-store.ts'
+import { type UsageGroup, UsageGroups } from './usage-group.ts'
+import { runsOf, type UsageColumns, type UsageRuns } from './usage-runs.ts'
+import { type UsageRecord, wholeMicros } from './usage-store.ts'
 
 /** Characters of one stored text; the rest is cut off. */
 const maxText = 1_024
-/** Per record: token id, path, method, address, user agent. */
-const textsPerRecord = 5
 
 /**
  * ```
@@ -16,12 +16,9 @@ const textsPerRecord = 5
  */
 export class UsageQueue {
   readonly capacity: number
-  readonly #times: Float64Array
-  readonly #durations: Float64Array
-  readonly #statuses: Uint16Array
-  readonly #refused: Uint8Array
-  readonly #texts: (string | undefined)[]
-  readonly #owners: (string | undefined)[]
+  readonly #columns: UsageColumns & { readonly groups: (UsageGroup | undefined)[] }
+  /** Of the records that came since the last were read: older groups are held by their records alone. */
+  readonly #known = new UsageGroups()
   #oldest = 0
   #next = 0
   #size = 0
@@ -29,12 +26,11 @@ export class UsageQueue {
 
   constructor(capacity: number) {
     this.capacity = capacity
-    this.#times = new Float64Array(capacity)
-    this.#durations = new Float64Array(capacity)
-    this.#statuses = new Uint16Array(capacity)
-    this.#refused = new Uint8Array(capacity)
-    this.#texts = new Array(capacity * textsPerRecord).fill(undefined)
-    this.#owners = new Array(capacity).fill(undefined)
+    this.#columns = {
+      groups: new Array(capacity).fill(undefined),
+      times: new Float64Array(capacity),
+      micros: new Float64Array(capacity)
+    }
   }
 
   get size(): number {
@@ -53,65 +49,83 @@ export class UsageQueue {
     this.#next = slot + 1 === this.capacity ? 0 : slot + 1
     this.#size++
     this.#total++
-    const { req } = exchange
-    this.#times[slot] = at
-    this.#durations[slot] = exchange.durationMs
-    this.#statuses[slot] = exchange.statusCode
-    this.#refused[slot] = exchange.denial === undefined ? 0 : 1
-    this.#owners[slot] = String(user.email ?? user.id)
-    const t = slot * textsPerRecord
-    this.#texts[t] = String(tokenId)
-    this.#texts[t + 1] = bounded(exchange.path)
-    this.#texts[t + 2] = req.method
-    this.#texts[t + 3] = exchange.clientAddress
-    this.#texts[t + 4] = bounded(req.headers['user-agent'])
+    const { groups, times, micros } = this.#columns
+    groups[slot] = this.#groupOf(exchange, user, tokenId)
+    times[slot] = Math.floor(at)
+    micros[slot] = wholeMicros(exchange.durationMs)
     return true
   }
 
   /** The oldest records, at most `count`. They stay in the queue. */
   read(count: number): UsageRecord[] {
+    this.#known.clear()
     const length = Math.min(count, this.#size)
     return Array.from({ length }, (_, i) => this.#record((this.#oldest + i) % this.capacity))
   }
 
+  /** The same in runs. */
+  readRuns(count: number): UsageRuns {
+    this.#known.clear()
+    return runsOf(this.#columns, this.#oldest, Math.min(count, this.#size))
+  }
+
   /** Forgets the oldest records. */
   release(count: number): void {
-    for (let i = 0; i < count; i++) {
-      const slot = this.#oldest
-      this.#oldest = (slot + 1) % this.capacity
-      this.#size--
-      this.#owners[slot] = undefined
-      this.#texts.fill(undefined, slot * textsPerRecord, (slot + 1) * textsPerRecord)
-    }
+    const { groups } = this.#columns
+    const toEnd = Math.min(count, this.capacity - this.#oldest)
+    groups.fill(undefined, this.#oldest, this.#oldest + toEnd)
+    groups.fill(undefined, 0, count - toEnd)
+    this.#oldest = (this.#oldest + count) % this.capacity
+    this.#size -= count
+  }
+
+  #groupOf(exchange: Exchange, user: Identity, tokenId: string): UsageGroup {
+    const { req, statusCode } = exchange
+    const blocked = statusCode >= 400 && statusCode < 500
+    return this.#known.of(
+      text(tokenId),
+      text(user.email ?? user.id),
+      bounded(exchange.path),
+      req.method ?? '',
+      exchange.clientAddress ?? null,
+      bounded(req.headers['user-agent'] ?? null),
+      statusCode,
+      blocked,
+      blocked ? blockReasonOf(statusCode, exchange.denial !== undefined) : null
+    )
   }
 
   #record(slot: number): UsageRecord {
-    const t = slot * textsPerRecord
-    const statusCode = this.#statuses[slot]
-    const blocked = statusCode >= 400 && statusCode < 500
+    const { groups, times, micros } = this.#columns
+    const group = groups[slot] as UsageGroup
     return {
-      tokenJti: this.#texts[t] as string,
-      userEmail: this.#owners[slot] as string,
-      timestamp: new Date(this.#times[slot]),
-      endpoint: this.#texts[t + 1] as string,
-      method: this.#texts[t + 2] ?? '',
-      ipAddress: this.#texts[t + 3] ?? null,
-      userAgent: this.#texts[t + 4] ?? null,
-      statusCode,
-      responseTimeMs: this.#durations[slot],
-      blocked,
-      blockReason: blocked ? blockReasonOf(statusCode, this.#refused[slot] === 1) : null
+      tokenJti: group.tokenJti,
+      userEmail: group.userEmail,
+      timestamp: new Date(times[slot]),
+      endpoint: group.endpoint,
+      method: group.method,
+      ipAddress: group.ipAddress,
+      userAgent: group.userAgent,
+      statusCode: group.statusCode,
+      responseTimeMs: micros[slot] / 1_000,
+      blocked: group.blocked,
+      blockReason: group.blockReason
     }
   }
+}
+
+/** Identities of somebody's own making are not always what their types say. */
+function text(value: string): string {
+  return typeof value === 'string' ? value : String(value)
+}
+
+/** A cut string is copied: a slice would hold on to the whole. */
+function bounded<T extends string | null>(value: T): T {
+  if (value === null || value.length <= maxText) return value
+  return Buffer.from(value.slice(0, maxText), 'latin1').toString('latin1') as T
 }
 
 /** A 401 that the gate answered is about the token itself; one that the handler answered is like any other 4xx. */
 function blockReasonOf(statusCode: number, refused: boolean): string {
   return statusCode === 401 && refused ? 'revoked_or_expired' : `http_${statusCode}`
-}
-
-/** A cut string is copied: a slice would hold on to the whole. */
-function bounded(text: string | undefined): string | undefined {
-  if (text === undefined || text.length <= maxText) return text
-  return Buffer.from(text.slice(0, maxText), 'latin1').toString('latin1')
 }

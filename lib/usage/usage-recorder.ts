@@ -5,6 +5,7 @@ import { WallClock } from '../http/wall-clock.ts'
 import { checkInteger, checkMs, checkObject, wrongOption } from '../options.ts'
 import { within } from '../within.ts'
 import { UsageQueue } from './usage-queue.ts'
+import { takesRuns } from './usage-runs.ts'
 import type { UsageQuery, UsageStats, UsageStore } from './usage-store.ts'
 
 export interface UsageRecorderOptions {
@@ -192,10 +193,16 @@ export class UsageRecorder {
     if (this.#handedOver === 0) setImmediate(this.#turnEnds)
     this.#handedOver += count
     this.#appending = count
-    appendTo(this.#store, this.#queue.read(count)).then(
+    this.#append(count).then(
       () => this.#appended(count),
       error => this.#refused(error)
     )
+  }
+
+  /** A store of somebody else's may throw where it should reject. */
+  async #append(count: number): Promise<void> {
+    if (takesRuns(this.#store)) await this.#store.appendRuns(this.#queue.readRuns(count))
+    else await this.#store.append(this.#queue.read(count))
   }
 
   /** Not the next turn yet: an immediate may follow at once, with no look at the sockets between. */
@@ -235,11 +242,6 @@ export class UsageRecorder {
 /** Nobody waits for ever for a store that does not answer. */
 function soon<T>(promise: Promise<T>): Promise<T> {
   return within(closeMs, promise, 'the usage store did not answer')
-}
-
-/** A store of somebody else's may throw where it should reject. */
-async function appendTo(store: UsageStore, records: Parameters<UsageStore['append']>[0]): Promise<void> {
-  await store.append(records)
 }
 
 async function closed(store: UsageStore): Promise<void> {

@@ -16,6 +16,7 @@ export interface UsageRecord {
   userAgent: string | null
   /** 0: nothing was answered before the client left. */
   statusCode: number
+  /** In whole µs: the recorder rounds to them, and so does a store that keeps no more. */
   responseTimeMs: number
   /** The token was good, or known, and the answer was a 4xx. */
   blocked: boolean
@@ -64,6 +65,11 @@ export interface UsageStore {
    * way; there may be none but these. Throws when it cannot.
    */
   appendSync?(records: UsageRecord[]): void
+}
+
+/** The response time of a record, as it is kept. */
+export function wholeMicros(responseTimeMs: number): number {
+  return Math.round(responseTimeMs * 1_000)
 }
 
 /** How many endpoints the statistics name. */

@@ -3,18 +3,18 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
-import { type SqliteInsert, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
+import { type SqliteInsert, type SqliteRow, SqliteThread } from '../../lib/usage/sqlite-thread.ts'
 import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const driver = sqliteDriver()
 
-/** A database with one table of two columns. */
+/** A database with one table. */
 function database(): { folder: string; path: string } {
   const folder = temporaryFolder()
   const path = join(folder, 'test.db')
   const connection = driver.open(path)
-  connection.exec('CREATE TABLE pairs (name TEXT NOT NULL, number REAL)')
+  connection.exec('CREATE TABLE runs (name TEXT NOT NULL, code, first, last, count, total, list)')
   connection.close()
   return { folder, path }
 }
@@ -25,104 +25,146 @@ function thread(t: TestContext, path: string, module = driver.module, busyTimeou
   return started
 }
 
-/** One row for each name, every one a group of its own. */
-function pairs(...names: (string | null)[]): SqliteInsert {
-  return groups(...names.map((name, i): [string | null, number[]] => [name, [i + 0.5]]))
-}
+type Run = [name: string | null, moments: [at: number, measure: number][]]
 
-/** Rows of one name for each list of numbers. */
-function groups(...lists: [string | null, number[]][]): SqliteInsert {
+function runs(...list: Run[]): SqliteInsert {
   return {
-    into: 'INSERT INTO pairs (name, number)',
-    textsPerGroup: 1,
-    numbersPerGroup: 0,
-    numbersPerRow: 1,
-    text: lists.map(([name]) => name ?? '').join(''),
-    lengths: Int32Array.from(lists, ([name]) => name?.length ?? -1),
-    numbers: Float64Array.from(lists.flatMap(([, numbers]) => [numbers.length, ...numbers]))
+    one: 'INSERT INTO runs (name, code, first, total, last, count) SELECT *, column3, 1',
+    many: 'INSERT INTO runs (name, code, first, total, last, count, list) SELECT *',
+    textsPerRun: 1,
+    numbersPerRun: 1,
+    text: list.map(([name]) => name ?? '').join(''),
+    lengths: Int32Array.from(list, ([name]) => name?.length ?? -1),
+    numbers: Int32Array.from(list.flatMap(([, moments], i) => [moments.length, 100 + i])),
+    moments: Float64Array.from(list.flatMap(([, moments]) => moments.flat()))
   }
 }
 
-const count = [{ sql: 'SELECT count(*) AS count FROM pairs', values: [] }]
+/** One run of one moment for each name. */
+function ones(...names: (string | null)[]): SqliteInsert {
+  return runs(...names.map((name, i): Run => [name, [[i, i + 1]]]))
+}
 
-test('inserts columns as rows and answers queries', async t => {
+/** The row that a run is to have. */
+function rowOf([name, moments]: Run, i: number): SqliteRow {
+  const times = moments.map(([at]) => at)
+  const first = Math.min(...times)
+  return {
+    name,
+    code: 100 + i,
+    first,
+    last: Math.max(...times),
+    count: moments.length,
+    total: moments.reduce((sum, [, measure]) => sum + measure, 0),
+    list: moments.length === 1 ? null : JSON.stringify(moments.map(([at, measure]) => [at - first, measure]))
+  }
+}
+
+const count = [{ sql: 'SELECT count(*) AS count FROM runs', values: [] }]
+
+test('inserts runs as rows and answers queries', async t => {
   const sqlite = thread(t, database().path)
-  await sqlite.insert(pairs('a', 'b'))
+  await sqlite.insert(ones('a', 'b'))
   assert.deepEqual(
     await sqlite.query([
       ...count,
-      { sql: 'SELECT * FROM pairs WHERE number > ? ORDER BY name', values: [1] }
+      { sql: 'SELECT name, total FROM runs WHERE total > ? ORDER BY name', values: [1] }
     ]),
-    [[{ count: 2 }], [{ name: 'b', number: 1.5 }]]
+    [[{ count: 2 }], [{ name: 'b', total: 2 }]]
   )
 })
 
 test('every row of any number goes in, in order', async t => {
   const sqlite = thread(t, database().path)
-  const names = Array.from({ length: 32 * 2 + 5 }, (_, i) => `row ${i}`)
-  await sqlite.insert(pairs(...names))
-  await sqlite.insert(pairs())
-  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM pairs ORDER BY rowid', values: [] }])
+  const names = Array.from({ length: 128 * 2 + 77 }, (_, i) => `row ${i}`)
+  await sqlite.insert(ones(...names))
+  await sqlite.insert(ones())
+  const [rows] = await sqlite.query([{ sql: 'SELECT name, code FROM runs ORDER BY rowid', values: [] }])
   assert.deepEqual(
     rows,
-    names.map((name, i) => ({ name, number: i + 0.5 }))
+    names.map((name, i) => ({ name, code: 100 + i }))
   )
+})
+
+test('a run has its first and last time, its sum, and a list with times counted from the first', async t => {
+  const sqlite = thread(t, database().path)
+  const at = 1.9e12
+  const hour = 3.6e9
+  await sqlite.insert(
+    runs(
+      [
+        'a',
+        [
+          [at + 5, 7],
+          [at, 2.5 * hour],
+          [at + 9, 0]
+        ]
+      ],
+      ['b', [[at, 1]]]
+    )
+  )
+  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM runs ORDER BY name', values: [] }])
+  assert.deepEqual(rows, [
+    {
+      name: 'a',
+      code: 100,
+      first: at,
+      last: at + 9,
+      count: 3,
+      total: 9_000_000_007,
+      list: '[[5,7],[0,9000000000],[9,0]]'
+    },
+    { name: 'b', code: 101, first: at, last: at, count: 1, total: 1, list: null }
+  ])
 })
 
 const texts = fc.option(
   fc.string({ unit: 'grapheme', maxLength: 4 }).filter(name => !name.includes('\0')),
   { nil: '' }
 )
-const sizes = fc.oneof(fc.integer({ min: 0, max: 7 }), fc.integer({ min: 30, max: 70 }))
+const whole = fc.oneof(fc.integer({ min: 0, max: 99 }), fc.integer({ min: 0, max: 2 ** 52 }))
+const moments = fc.array(fc.tuple(whole, whole), { minLength: 1, maxLength: 5 })
 
-test('groups of any size become one row for each of their rows', async t => {
+test('any runs become one row each', async t => {
   const sqlite = thread(t, database().path)
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.tuple(texts, sizes), { maxLength: 40 }), async shapes => {
-      let n = 0
-      const lists = shapes.map(([name, size]): [string, number[]] => [
-        name,
-        Array.from({ length: size }, () => ++n)
-      ])
-      await sqlite.insert(groups(...lists))
-      const [rows] = await sqlite.query([
-        { sql: 'SELECT name, number FROM pairs ORDER BY number', values: [] }
-      ])
-      assert.deepEqual(
-        rows,
-        lists.flatMap(([name, numbers]) => numbers.map(number => ({ name, number })))
-      )
-      await sqlite.query([{ sql: 'DELETE FROM pairs', values: [] }])
+    fc.asyncProperty(fc.array(fc.tuple(texts, moments), { maxLength: 120 }), async list => {
+      await sqlite.insert(runs(...list))
+      const [rows] = await sqlite.query([{ sql: 'SELECT * FROM runs ORDER BY code', values: [] }])
+      assert.deepEqual(rows, list.map(rowOf))
+      await sqlite.query([{ sql: 'DELETE FROM runs', values: [] }])
     }),
     { numRuns: 15 }
   )
 })
 
-test('what the rows of a group share is bound in its place', async t => {
+test('texts and numbers that runs share are bound in their places', async t => {
   const { path } = database()
   const sqlite = thread(t, path)
-  await sqlite.query([{ sql: 'CREATE TABLE wide (a, b, c, d, e)', values: [] }])
+  await sqlite.query([{ sql: 'CREATE TABLE wide (a, b, c, d, e, f, g, h)', values: [] }])
   await sqlite.insert({
-    into: 'INSERT INTO wide (a, b, c, d, e)',
-    textsPerGroup: 2,
-    numbersPerGroup: 1,
-    numbersPerRow: 2,
-    text: 'onetwothree',
-    lengths: Int32Array.of(3, -1, 3, 5),
-    numbers: Float64Array.of(4, 100, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 1, 200, 5, 5.5)
+    one: 'INSERT INTO wide (a, b, c, d, e, f) SELECT *',
+    many: 'INSERT INTO wide (a, b, c, d, e, f, g, h) SELECT column1, column2, column3, column4, column5, column6, column8, column9',
+    textsPerRun: 2,
+    numbersPerRun: 2,
+    text: 'onetwothreefour',
+    lengths: Int32Array.of(3, -1, 3, 5, -1, 4),
+    numbers: Int32Array.of(1, 100, -1, 2, 200, -2, 1, 300, -3),
+    moments: Float64Array.of(7, 70, 8, 80, 9, 90, 10, 100)
   })
-  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM wide ORDER BY d', values: [] }])
+  const [rows] = await sqlite.query([{ sql: 'SELECT * FROM wide ORDER BY e', values: [] }])
   assert.deepEqual(rows, [
-    ...[1, 2, 3, 4].map(d => ({ a: 'one', b: null, c: 100, d, e: d + 0.5 })),
-    { a: 'two', b: 'three', c: 200, d: 5, e: 5.5 }
+    { a: 'one', b: null, c: 100, d: -1, e: 7, f: 70, g: null, h: null },
+    { a: 'two', b: 'three', c: 200, d: -2, e: 8, f: 170, g: 2, h: '[[0,80],[1,90]]' },
+    { a: null, b: 'four', c: 300, d: -3, e: 10, f: 100, g: null, h: null }
   ])
 })
 
 test('an error says what SQLite said, and leaves nothing half done', async t => {
   const sqlite = thread(t, database().path)
-  await assert.rejects(sqlite.insert(pairs('a', null)), {
+  await assert.rejects(sqlite.insert(ones('a', null)), {
     name: 'SqliteError',
-    message: 'NOT NULL constraint failed: pairs.name',
+    message: 'NOT NULL constraint failed: runs.name',
     sqliteCode: 19
   })
   await assert.rejects(sqlite.query([{ sql: 'SELECT nonsense', values: [] }]), /no such column: nonsense/)
@@ -146,7 +188,7 @@ test('a thread that dies rejects what it was asked, and the next request gets an
      module.exports = driver.DatabaseSync ? { DatabaseSync: Mortal } : Mortal`
   )
   const sqlite = thread(t, path, module)
-  await sqlite.insert(pairs('a'))
+  await sqlite.insert(ones('a'))
   const dying = sqlite.query([{ sql: 'SELECT 1 AS die', values: [] }])
   const after = sqlite.query(count)
   await assert.rejects(dying, /the SQLite thread ended with code 3/)
@@ -165,13 +207,13 @@ test('a driver that cannot be loaded rejects every request', async () => {
 test('insertSync waits for everything, and says when it failed', async t => {
   const { path } = database()
   const sqlite = thread(t, path)
-  const first = sqlite.insert(pairs('a'))
-  sqlite.insertSync(pairs('b', 'c'), 600_000)
+  const first = sqlite.insert(ones('a'))
+  sqlite.insertSync(ones('b', 'c'), 600_000)
   const connection = driver.open(path)
   t.after(() => connection.close())
   assert.deepEqual({ ...(connection.prepare(count[0].sql).all()[0] as object) }, { count: 3 })
   await first
-  assert.throws(() => sqlite.insertSync(pairs(null), 600_000), /could not insert/)
+  assert.throws(() => sqlite.insertSync(ones(null), 600_000), /could not insert/)
 })
 
 test('insertSync does not wait for ever', async t => {
@@ -180,7 +222,7 @@ test('insertSync does not wait for ever', async t => {
   await sqlite.query(count)
   const connection = driver.open(path)
   connection.exec('BEGIN IMMEDIATE')
-  assert.throws(() => sqlite.insertSync(pairs('a'), 20), /did not finish within 20 ms/)
+  assert.throws(() => sqlite.insertSync(ones('a'), 20), /did not finish within 20 ms/)
   connection.exec('COMMIT')
   connection.close()
 })
@@ -188,7 +230,7 @@ test('insertSync does not wait for ever', async t => {
 test('close finishes what was asked, and is safe to call twice', async () => {
   const { path } = database()
   const sqlite = new SqliteThread({ path, module: driver.module, busyTimeoutMs: 10 })
-  const inserting = sqlite.insert(pairs('a'))
+  const inserting = sqlite.insert(ones('a'))
   await sqlite.close()
   await inserting
   await sqlite.close()

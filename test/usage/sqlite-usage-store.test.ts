@@ -4,9 +4,12 @@ import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import type { Exchange, Identity } from '../../lib/http/exchange.ts'
+import { MemoryUsageStore } from '../../lib/usage/memory-usage-store.ts'
 import { type SqliteDatabase, type SqliteDriverName, sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { usageQueries } from '../../lib/usage/sqlite-usage-schema.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
+import { UsageQueue } from '../../lib/usage/usage-queue.ts'
 import type { UsageRecord } from '../../lib/usage/usage-store.ts'
 import { fc } from '../support/seeded.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -34,6 +37,32 @@ const oneChange: Partial<UsageRecord>[] = [
   { blockReason: 'http_401' }
 ]
 const anyMixture = fc.array(fc.constantFrom(...oneChange), { minLength: 20, maxLength: 120 })
+
+/** Requests as they end: few kinds, so that there are runs, at times on both sides of where a period begins. */
+const anyRequests = fc.array(
+  fc
+    .record({
+      path: fc.constantFrom('/a', '/b'),
+      statusCode: fc.constantFrom(200, 401, 500),
+      refused: fc.boolean(),
+      tokenId: fc.constantFrom('jti-1', 'jti-2'),
+      email: fc.constantFrom('ann@example.com', 'bob@example.com'),
+      ago: fc.oneof(fc.integer({ min: -3, max: 3 }), fc.integer({ min: 0, max: 100_000 })),
+      durationMs: fc.double({ min: 0, max: 5, noNaN: true })
+    })
+    .map(({ tokenId, email, ago, refused, ...rest }) => ({
+      exchange: {
+        req: { method: 'GET', headers: {} },
+        clientAddress: undefined,
+        denial: refused ? { stage: 'auth', reason: 'expired' } : undefined,
+        ...rest
+      } as unknown as Exchange,
+      user: { id: 'id', email } as Identity,
+      tokenId,
+      at: now - 86_400_000 + ago
+    })),
+  { maxLength: 120 }
+)
 
 const noShell = existsSync('/bin/bash') ? false : 'there is no bash'
 
@@ -112,15 +141,18 @@ for (const driver of drivers) {
     const path = join(temporaryFolder(), 'usage.db')
     open(t, path)
     const database = databaseAt(t, path, driver)
-    const byHand = { sql: 'SELECT * FROM token_usage WHERE user_email = ?', values: ['a'] }
-    for (const { sql, values } of [...usageQueries('a', 'jti', 0), byHand]) {
+    const byHand = ['token_usage', 'token_usage_runs'].map(name => ({
+      sql: `SELECT * FROM ${name} WHERE user_email = ?`,
+      values: ['a']
+    }))
+    for (const { sql, values } of [...usageQueries('a', 'jti', 0), ...byHand]) {
       const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values) as { detail: string }[]
-      const onTable = plan.map(({ detail }) => detail).filter(detail => detail.includes('token_usage'))
+      const onTable = plan.map(({ detail }) => detail).filter(detail => detail.includes('token_usage_runs'))
       assert.ok(onTable.length > 0)
       for (const detail of onTable) {
         assert.match(
           detail,
-          /SEARCH .* INDEX token_usage_by_user \(ANY\(<expr>\) AND user_email=\?( AND timestamp>\?)?\)/
+          /SEARCH .* INDEX token_usage_by_user \(ANY\(<expr>\) AND user_email=\?( AND last_at>\?)?\)/
         )
       }
     }
@@ -142,12 +174,12 @@ for (const driver of drivers) {
     assert.ok(log > 0 && log < 200, `${log} pages`)
   })
 
-  test(`${driver}: a file of an earlier version, with another index, goes on being used`, async t => {
+  test(`${driver}: a file with another index goes on being used`, async t => {
     const path = join(temporaryFolder(), 'usage.db')
     await open(t, path).append([record()])
     const database = databaseAt(t, path, driver)
     database.exec('DROP INDEX token_usage_by_user')
-    database.exec('CREATE INDEX token_usage_by_user ON token_usage (user_email, timestamp)')
+    database.exec('CREATE INDEX token_usage_by_user ON token_usage_runs (user_email, last_at)')
     database.exec('DROP TABLE sqlite_stat1')
     const again = open(t, path)
     await again.append([record()])
@@ -187,6 +219,93 @@ for (const driver of drivers) {
       { numRuns: 30 }
     )
   })
+
+  test(`${driver}: what a queue hands over in runs is what it hands over as records`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    const memory = new MemoryUsageStore({ clock: () => now })
+    const database = databaseAt(t, path, driver)
+    await fc.assert(
+      fc.asyncProperty(anyRequests, fc.integer({ min: 1, max: 60 }), async (requests, batchSize) => {
+        const queue = new UsageQueue(64)
+        while (requests.length > 0 || queue.size > 0) {
+          for (const { exchange, user, tokenId, at } of requests.splice(0, 40)) {
+            if (!queue.add(exchange, user, tokenId, at)) break
+          }
+          const count = Math.min(batchSize, queue.size)
+          await store.appendRuns(queue.readRuns(count))
+          await memory.append(queue.read(count))
+          queue.release(count)
+        }
+        for (const query of [
+          { userEmail: 'ann@example.com', days: 1 },
+          { userEmail: 'ann@example.com', tokenId: 'jti-2', days: 1 },
+          { userEmail: 'bob@example.com' }
+        ]) {
+          const { averageResponseTimeMs, ...stats } = await store.stats(query)
+          const { averageResponseTimeMs: expectedAverage, ...expected } = await memory.stats(query)
+          assert.deepEqual(stats, expected)
+          assert.ok(Math.abs(averageResponseTimeMs - expectedAverage) < 1e-6)
+        }
+        const [{ total, ids }] = database
+          .prepare('SELECT count(*) AS total, count(DISTINCT id) AS ids FROM token_usage')
+          .all() as { total: number; ids: number }[]
+        assert.deepEqual([total, ids], [memory.stored.records, memory.stored.records])
+      }),
+      { numRuns: 20 }
+    )
+  })
+
+  test(`${driver}: a run has one row, unless it is too long for one`, async t => {
+    const path = join(temporaryFolder(), 'usage.db')
+    const store = open(t, path)
+    await store.append(
+      Array.from({ length: 2_500 }, (_, i) =>
+        record({ timestamp: new Date(now - i), responseTimeMs: 1 + i / 1_000, tokenJti: `jti-${i & 1}` })
+      )
+    )
+    const database = databaseAt(t, path, driver)
+    const rows = database
+      .prepare(
+        'SELECT token_jti AS jti, request_count AS count, last_at - first_at AS lasted, total_us AS us FROM token_usage_runs'
+      )
+      .all() as { jti: string; count: number; lasted: number; us: number }[]
+    const sum = (from: number, count: number) => count * (1_000 + from) + count * (count - 1)
+    assert.deepEqual(rows.map(({ jti, count, lasted, us }) => [jti, count, lasted, us]).sort(), [
+      ['jti-0', 1_024, 2_046, sum(0, 1_024)],
+      ['jti-0', 226, 450, sum(2_048, 226)],
+      ['jti-1', 1_024, 2_046, sum(1, 1_024)],
+      ['jti-1', 226, 450, sum(2_049, 226)]
+    ])
+    const requests = database
+      .prepare('SELECT id, timestamp, response_time_ms AS ms FROM token_usage ORDER BY timestamp DESC')
+      .all() as { id: number; timestamp: number; ms: number }[]
+    assert.equal(new Set(requests.map(({ id }) => id)).size, 2_500)
+    assert.deepEqual(
+      requests.map(({ timestamp, ms }) => [timestamp, ms]),
+      Array.from({ length: 2_500 }, (_, i) => [now - i, (1_000 + i) / 1_000])
+    )
+  })
+
+  test(`${driver}: response times are kept in whole µs`, async t => {
+    const store = open(t)
+    await store.append([record({ responseTimeMs: 1.0004 }), record({ responseTimeMs: 2.0006 })])
+    const { p50ResponseTimeMs, p99ResponseTimeMs } = await store.stats({ userEmail: 'ann@example.com' })
+    assert.deepEqual([p50ResponseTimeMs, p99ResponseTimeMs], [1, 2.001])
+  })
+
+  for (const wrong of [
+    { responseTimeMs: Number.NaN },
+    { responseTimeMs: Number.POSITIVE_INFINITY },
+    { responseTimeMs: undefined as never },
+    { timestamp: new Date(Number.NaN) }
+  ]) {
+    test(`${driver}: a batch with ${JSON.stringify(wrong)} is stored not at all`, async t => {
+      const store = open(t)
+      await assert.rejects(store.append([record(), record(wrong)]), /no timestamp or no responseTimeMs/)
+      assert.equal((await store.stats({ userEmail: 'ann@example.com' })).totalRequests, 0)
+    })
+  }
 
   test(`${driver}: more questions at once than it queues are refused, not hoarded`, async t => {
     const store = open(t)
@@ -361,7 +480,8 @@ for (const driver of drivers) {
       /file is not a database/
     ],
     ["another program's database", foreign, /belongs to another program/],
-    ['a later schema', later, /schema version 9, and this version of ostiary knows 1/]
+    ['a later schema', dir => versioned(dir, 9), /schema version 9, and this version of ostiary knows 2/],
+    ['an earlier schema', dir => versioned(dir, 1), /schema version 1, and this version of ostiary knows 2/]
   ]
 
   function readOnly(path: string, answer = path): string {
@@ -382,10 +502,10 @@ for (const driver of drivers) {
     return path
   }
 
-  function later(dir: string): string {
+  function versioned(dir: string, version: number): string {
     const path = join(dir, 'usage.db')
     const database = sqliteDriver(driver).open(path)
-    database.exec('PRAGMA application_id = 0x4f737469; PRAGMA user_version = 9')
+    database.exec(`PRAGMA application_id = 0x4f737469; PRAGMA user_version = ${version}`)
     database.close()
     return path
   }

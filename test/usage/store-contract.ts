@@ -80,6 +80,15 @@ const anyRecord: fc.Arbitrary<UsageRecord> = fc
     return record({ ...fields, timestamp: new Date(now - agoMs), blocked, blockReason })
   })
 
+/** Of one token, and in no order. */
+const alikeAroundBoundary = fc
+  .record({
+    agoMs: fc.integer({ min: dayMs - 4, max: dayMs + 4 }),
+    endpoint: fc.constantFrom('/a', '/b'),
+    responseTimeMs: fc.integer({ min: 0, max: 9 })
+  })
+  .map(({ agoMs, ...fields }) => record({ ...fields, timestamp: new Date(now - agoMs) }))
+
 export function storeContract(name: string, open: (t: TestContext) => UsageStore): void {
   test(`${name}: nothing stored, nothing counted`, async t => {
     assert.deepEqual(
@@ -145,6 +154,22 @@ export function storeContract(name: string, open: (t: TestContext) => UsageStore
           }
         }
       ),
+      { numRuns: 15 }
+    )
+  })
+
+  test(`${name}: of records that are alike, those inside the period count`, async t => {
+    const store = open(t)
+    const all: UsageRecord[] = []
+    await fc.assert(
+      fc.asyncProperty(fc.array(alikeAroundBoundary, { minLength: 2, maxLength: 30 }), async records => {
+        all.push(...records)
+        await store.append(records)
+        const stats = await store.stats({ userEmail: 'ann@example.com', days: 1 })
+        const expected = byTheBook(all, 'ann@example.com', undefined, 1)
+        assert.ok(Math.abs(stats.averageResponseTimeMs - expected.averageResponseTimeMs) < 1e-6)
+        assert.deepEqual({ ...stats, averageResponseTimeMs: 0 }, { ...expected, averageResponseTimeMs: 0 })
+      }),
       { numRuns: 15 }
     )
   })

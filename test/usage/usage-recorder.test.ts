@@ -11,6 +11,7 @@ import { MemoryUsageStore } from '../../lib/usage/memory-usage-store.ts'
 import { sqliteDriver } from '../../lib/usage/sqlite-driver.ts'
 import { SqliteUsageStore } from '../../lib/usage/sqlite-usage-store.ts'
 import { UsageRecorder } from '../../lib/usage/usage-recorder.ts'
+import type { UsageRuns } from '../../lib/usage/usage-runs.ts'
 import type { UsageRecord, UsageStats, UsageStore } from '../../lib/usage/usage-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -96,7 +97,7 @@ test('a record has every field', async () => {
     ipAddress: null,
     userAgent: 'curl/8',
     statusCode: 201,
-    responseTimeMs: exchange.durationMs,
+    responseTimeMs: Math.round(exchange.durationMs * 1_000) / 1_000,
     blocked: false,
     blockReason: null
   })
@@ -128,6 +129,59 @@ test('a 4xx is blocked and says why; a 5xx is not', async () => {
     store.batches.flat().map(({ statusCode, blocked, blockReason }) => [statusCode, blocked, blockReason]),
     [...statuses, [401, true, 'revoked_or_expired']]
   )
+})
+
+/** Keeps what it gets, of either kind. */
+class RunListStore extends ListStore {
+  readonly runs: UsageRuns[] = []
+
+  override append(records: UsageRecord[]): Promise<void> {
+    return super.append(records)
+  }
+
+  async appendRuns(runs: UsageRuns): Promise<void> {
+    this.runs.push(runs)
+  }
+}
+
+test('a store that takes runs gets runs, whose records share what they have in common', async () => {
+  const store = new RunListStore()
+  const recorder = new UsageRecorder({ store })
+  for (let i = 0; i < 1_500; i++) recorder.record(ended({ path: i % 3 === 0 ? '/a' : '/b' }))
+  await recorder.flush()
+  assert.deepEqual(store.batches, [])
+  assert.deepEqual(
+    store.runs.map(({ groups, sizes }) => groups.map(({ endpoint }, i) => [endpoint, sizes[i]])),
+    [
+      [
+        ['/a', 342],
+        ['/b', 682]
+      ],
+      [
+        ['/b', 318],
+        ['/a', 158]
+      ]
+    ]
+  )
+  assert.equal(recorder.stats.stored, 1_500)
+  await recorder.close()
+})
+
+test('who puts an append of their own before that of such a store sees the records', async () => {
+  class Seeing extends RunListStore {
+    override append(records: UsageRecord[]): Promise<void> {
+      return super.append(records)
+    }
+  }
+  const mended = new RunListStore()
+  mended.append = records => ListStore.prototype.append.call(mended, records)
+  for (const store of [new Seeing(), mended]) {
+    const recorder = new UsageRecorder({ store })
+    recorder.record(ended())
+    await recorder.close()
+    assert.deepEqual(store.runs, [])
+    assert.equal(store.batches.flat().length, 1)
+  }
 })
 
 test('only requests with an API token leave a record; one without an id or an owner is counted', async () => {
