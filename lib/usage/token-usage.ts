@@ -51,7 +51,7 @@ class TokenUsageStage implements Stage {
   }
 
   enter(exchange: Exchange): boolean {
-    if (!this.#skip.matches(exchange.path)) exchange.onEnd(this.#onEnd)
+    if (!this.#skip.matches(exchange.path)) exchange.onEndObserve(this.#onEnd)
     return true
   }
 }

@@ -1,4 +1,5 @@
 /** Records what API tokens did: a queue on the request's path, batches to a store off it. */
+import { observeEnded } from '../http/ended-exchanges.ts'
 import type { Exchange } from '../http/exchange.ts'
 import { defaultReporter, type Reporter } from '../http/reporter.ts'
 import { WallClock } from '../http/wall-clock.ts'
@@ -96,6 +97,7 @@ export class UsageRecorder {
   }
 
   get stats(): UsageRecorderStats {
+    observeEnded()
     return {
       queued: this.#queue.size,
       stored: this.#stored,
@@ -136,6 +138,7 @@ export class UsageRecorder {
 
   /** Resolves when every record so far is stored; rejects with what the store said. */
   flush(): Promise<void> {
+    observeEnded()
     return new Promise((resolve, reject) => {
       if (this.#queue.size === 0) return resolve()
       this.#waiting.push({ until: this.#queue.total, resolve, reject })
