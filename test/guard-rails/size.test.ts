@@ -6,13 +6,13 @@ import { minifiedKibibytes } from '../../bench/harness/minified.ts'
 // The goal is 60 KiB for everything, which is far away. These bounds are a few percent above what there is: whoever exceeds one
 // says in the same change what the code is worth.
 const bounds: [names: string, most: number][] = [
-  ['*', 290],
-  ['{ ostiary }', 221],
+  ['*', 297],
+  ['{ ostiary }', 228],
   ['{ authenticate }', 91],
-  ['{ rateLimit }', 51],
-  ['{ RateLimiter }', 18],
-  ['{ metrics }', 55],
-  ['{ audit }', 33],
+  ['{ rateLimit }', 53],
+  ['{ RateLimiter }', 19],
+  ['{ metrics }', 56],
+  ['{ audit }', 38],
   ['{ Histogram }', 20]
 ]
 for (const [names, most] of bounds) {
