@@ -16,8 +16,12 @@ let next = 0
 let end = 0
 let watchesExit = false
 
-/** In nobody's async context: the first request's would be wrong for the others. */
-const atEndOfTurn = AsyncResource.bind(observeEnded)
+/** An async context that is no request's: the first one's would be wrong for the others. */
+const nobodys = new AsyncResource('OstiaryObservers')
+
+function atEndOfTurn(): void {
+  nobodys.runInAsyncScope(observeEnded)
+}
 
 /** Shows an exchange that has ended to its observers when this turn ends, at the latest. */
 export function observeSoon(exchange: Exchange): void {
