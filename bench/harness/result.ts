@@ -42,10 +42,14 @@ export function resultOf(suite: string, row: Row, measured: Measured[]): Result 
   return { suite, row: name, measured, figures, curve, mostNs, targets }
 }
 
+/** Less is nothing that can be told from how one process differs from the next. */
+const leastShare = 1 / 50
+
 /** What the overhead of one is as a share of another's, such as `1/4.2`: for those that have one. */
 export function shareOf(name: string, { servers, beside }: EndToEndResult): string {
   if (beside === undefined || name === servers[0].name) return ''
   const [own, peer] = [overheadOf(name, servers), overheadOf(beside, servers)]
+  if (own < leastShare * peer) return `< 1/${1 / leastShare}`
   return own < peer ? `1/${(peer / own).toFixed(1)}` : plain(own / peer)
 }
 

@@ -29,6 +29,19 @@ test('a table end to end tells what is above bare, also as a share of the stackâ
   ])
 })
 
+test('a share too small to be told is told as such', () => {
+  const [bare, gate, ...others] = servers
+  for (const [cpuMicros, share] of [
+    [16.79, '< 1/50'],
+    [15, '< 1/50'],
+    [16.81, '1/49.4']
+  ]) {
+    const changed = { ...gate, cpuMicros: cpuMicros as number }
+    const lines = linesOf({ name: 'a load', servers: [bare, changed, ...others], beside: 'stack' })
+    assert.equal(lines.find(line => line.startsWith('| gate'))?.split(' | ')[3], share)
+  }
+})
+
 test('without a client and without a stack it has no columns for them', () => {
   const lines = linesOf({ name: 'a load', servers: servers.map(({ traffic: _, ...rest }) => rest) })
   const at = lines.indexOf('### a load')
