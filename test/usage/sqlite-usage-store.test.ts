@@ -64,7 +64,7 @@ const anyRequests = fc.array(
   { maxLength: 120 }
 )
 
-const noShell = existsSync('/bin/bash') ? false : 'there is no bash'
+const noShell = existsSync('/bin/sh') ? false : 'there is no /bin/sh'
 
 function moduleUrl(name: string): string {
   return JSON.stringify(pathToFileURL(join(import.meta.dirname, `../../lib/usage/${name}.ts`)).href)
@@ -391,7 +391,7 @@ for (const driver of drivers) {
       process.reallyExit(0)`
     // A file size limit is the full disk that needs no privilege; the signal that comes with it is ignored.
     const { stdout, stderr } = spawnSync(
-      'bash',
+      'sh',
       [
         '-c',
         `trap '' XFSZ; ulimit -f 200; exec "$0" --import tsx --input-type=module --eval "$1"`,
