@@ -14,7 +14,6 @@ import {
 } from '../options.ts'
 import { type MembershipOptions, Memberships } from './caller/memberships.ts'
 import { User } from './caller/user.ts'
-import { systemClock } from './clock.ts'
 import { type AuthContext, challengeOf, passAnonymous } from './guards/auth-context.ts'
 import { checkEndpoint } from './keys/endpoint.ts'
 import { SenderCheck, type SenderCheckOptions } from './sender/sender-check.ts'
@@ -99,7 +98,6 @@ class Authentication implements Stage {
   readonly #isApiToken: (token: VerifiedToken) => boolean
   readonly #onValidation: ValidationListener | undefined
   readonly #remembers: boolean
-  readonly #ownClock: boolean
   readonly #senders: SenderCheck
   /** Tokens bound to a sender are taken at all. */
   readonly #checksSenders: boolean
@@ -127,7 +125,6 @@ class Authentication implements Stage {
     this.#isApiToken = isApiToken
     this.#onValidation = onValidation
     this.#remembers = !verifier.cache.hashesTokens
-    this.#ownClock = verifier.clock !== systemClock
     this.#senders = senders
     this.#checksSenders = senders.confirmations.length > 0
   }
@@ -138,7 +135,8 @@ class Authentication implements Stage {
     if (authorization === undefined) return this.#withoutToken(exchange)
     if (typeof authorization !== 'string') return this.#refuse(exchange, authorization)
     if (hasQueryToken(req.url as string)) return this.#refuse(exchange, twoMethods)
-    const now = this.#ownClock ? this.#verifier.clock.monotonic() : exchange.startedAt
+    // Not when the request began: it may have waited since, and its token have expired.
+    const now = this.#verifier.clock.monotonic()
     const verdict = this.#recall(exchange, authorization, now) ?? this.#check(exchange, authorization, now)
     if (verdict === undefined) return this.#withoutToken(exchange)
     return verdict instanceof Promise

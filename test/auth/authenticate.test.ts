@@ -35,6 +35,34 @@ test('a good token lets in, and says who it is', async t => {
   assert.equal(fetched.length, 2)
 })
 
+test('a token that expired while its request waited in front is refused, remembered or not', async t => {
+  const issuer = await sharedIssuer()
+  let aheadMs = 0
+  const [monotonic, wall] = [performance.now.bind(performance), Date.now]
+  t.mock.method(performance, 'now', () => monotonic() + aheadMs)
+  t.mock.method(Date, 'now', () => wall() + aheadMs)
+  const verifier = new TokenVerifier({ issuer: issuer.url, audience: issuer.audience })
+  t.after(() => verifier.close())
+  await verifier.ready()
+  // Of ten minutes, while a token lives five: longer than any test stands still.
+  const waiting = (req: { url?: string | undefined }, _res: unknown, next: () => void) => {
+    exchangeOf(req as never)
+    if (req.url === '/late') aheadMs += 600_000
+    next()
+  }
+  const stack = pipeline(waiting, authenticate({ verifier }))
+  const port = await listen(t, createServer(stack.wrap((_req, res) => res.end())))
+  const token = await issuer.issue({ exp: Math.floor(wall() / 1_000) + 300 })
+  const ask = async (path: string) => {
+    const { status } = await fetch(`http://127.0.0.1:${port}${path}`, {
+      headers: { authorization: `Bearer ${token}` }
+    })
+    return status
+  }
+  assert.deepEqual([await ask('/'), await ask('/'), await ask('/late')], [200, 200, 401])
+  assert.equal(verifier.stats.cache.hits, 1)
+})
+
 test('API tokens are told from others by a claim, or by a rule', async t => {
   const issuer = await sharedIssuer()
   const token = await issuer.issue({ token_use: 'api' })
